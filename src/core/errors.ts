@@ -1,0 +1,113 @@
+// The catalogue of error codes. Every refusal that leaves Cairn, over HTTP, on a command line or from the library,
+// carries one of these codes and a sentence that tells its reader what to do next. Codes are stable: clients match on
+// them. HTTP statuses belong to http/, which knows which of these it can send.
+
+/** Code -> the sentence for whoever meets it. `docs/errors.md` is generated from this table. */
+export const ERROR_SENTENCES = {
+  // Submitting entries.
+  entry_empty: "The entry has no bytes; send at least one.",
+  entry_too_large: "The entry is larger than 65,535 bytes; log a digest of it instead.",
+  entry_schema: "The entry does not fit the schema that this log asks for; see its detail.",
+  reserved_shape: "The entry has the shape of an index anchor, which only the log itself may write; change its beginning.",
+  batch_too_large: "The batch is over 8 MiB or 10,000 entries; split it.",
+  bad_framing: "The batch is torn or empty; send two-byte big-endian lengths each followed by that many bytes.",
+  unsupported_encoding: "Content-Encoding is not accepted; send the plain bytes.",
+  unsupported_type: "Send application/octet-stream (two-byte length framing) or application/x-ndjson.",
+  queue_full: "Too much is waiting; try again after the time in Retry-After.",
+  backlog_full: "Too much is acknowledged and not yet published; try again after the time in Retry-After.",
+  storage_low: "The log's disk is nearly full; try again when its operator has made room.",
+  store_unavailable: "The log's storage did not answer in time; try again.",
+  rate_limited: "Too many requests; try again after the time in Retry-After.",
+  unauthorized: "Send a valid key as Authorization: Bearer.",
+  proof_timeout: "The entry is logged but no checkpoint covers it yet; ask again with the same bytes, it is safe.",
+  starting: "The log is starting; try again shortly.",
+  draining: "The log is stopping; try again at once, another instance or the next start will answer.",
+  // Reading.
+  bad_path: "The tile path is malformed; see c2sp.org/tlog-tiles.",
+  not_published: "That lies beyond the published checkpoint; fetch the checkpoint first.",
+  not_published_yet: "The log has not published a checkpoint yet; try again shortly.",
+  checkpoint_not_kept: "No published checkpoint of that size is kept; ask for the newest.",
+  bad_parameter: "A parameter is malformed or given twice.",
+  not_found: "There is nothing at this address; see the documentation for the routes.",
+  method_not_allowed: "This address does not answer that method.",
+  bad_request: "The request could not be read as HTTP.",
+  request_timeout: "The request took too long to arrive; send it again.",
+  internal: "The log met a fault of its own; its operator finds the request id in the logs.",
+  // Parsing and verifying (library, command line).
+  bad_utf8: "The bytes are not valid UTF-8.",
+  bad_hex: "The text is not lowercase hexadecimal.",
+  bad_base64: "The text is not canonical standard base64.",
+  bad_note: "The text is not a signed note; see c2sp.org/signed-note.",
+  bad_vkey: "The verifier key is malformed; it reads name+id+base64.",
+  bad_private_key: "The private key is malformed; it reads PRIVATE+KEY+name+id+base64.",
+  bad_signature: "A signature by a known key does not verify.",
+  unsigned: "No known key signed this note.",
+  bad_checkpoint: "The note is not a checkpoint; see c2sp.org/tlog-checkpoint.",
+  bad_proof: "The text is not a proof; see c2sp.org/tlog-proof.",
+  bad_policy: "The policy file is malformed; see c2sp.org/tlog-policy.",
+  bad_bundle: "The entry bundle is torn or has another number of entries than its path says.",
+  bad_tile: "The tile's length is not 32 bytes times its width.",
+  wrong_origin: "The checkpoint belongs to another log than the one that was asked for.",
+  inclusion_failed: "The inclusion proof does not lead to the checkpoint's root: this entry is not proven.",
+  inconsistent: "The two checkpoints do not extend one another: one log has shown two histories.",
+  quorum_not_met: "Fewer witnesses cosigned this checkpoint than the policy asks for.",
+  too_old: "The checkpoint's cosignatures are older than the age that was asked for.",
+  unsafe_integer: "A size or an index is 2^53 or more, beyond what this log handles.",
+  // Configuration, creation, start and recovery.
+  bad_config: "The configuration has problems; each is listed.",
+  usage: "The command line is not understood; see --help.",
+  missing_dependency: "A package that only a server needs is not installed.",
+  file_exists: "The file exists already and is never overwritten.",
+  file_unreadable: "The file could not be read.",
+  log_absent: "There is no log here. If it should be created, start once with LOG_CREATE=true; if one was here, check that its volume is mounted.",
+  log_exists: "A log, or part of one, is here already, so none is created.",
+  key_without_log: "A key is here without its log; check that the log's volume is mounted.",
+  creation_unfinished: "A creation was interrupted here and its parts do not match; nothing was changed.",
+  locked: "Another process holds this log.",
+  identity_mismatch: "Database, storage and configuration do not belong to the same log.",
+  format_newer: "This data was written by a newer version; use that version.",
+  database_older: "The storage holds more than the database knows: a restored copy of the database, or another writer. Run cairn recover.",
+  root_mismatch: "The signed head's root differs from this database's. Run cairn recover --from-head.",
+  head_damaged: "state/head is missing, damaged or older than the database remembers. Run cairn recover.",
+  checkpoint_damaged: "The published checkpoint does not verify. Run cairn recover.",
+  tile_missing: "A tile or bundle under the signed head is missing and cannot be rebuilt here. Run cairn recover --from.",
+  state_wrong: "The stored tiles agree with the signed head and the database does not. Run cairn recover.",
+  fenced: "Another process has taken over this log; this one stops.",
+  store_unsafe: "The store ignores conditional writes, so this log cannot be written to it safely.",
+  sync_failed: "The disk reported a failed sync; nothing written since can be trusted, so the process stops.",
+  commit_unknown: "The outcome of a commit is unknown; the process stops and the next start decides.",
+  log_ended: "Nothing holds the missing entries: this log has ended. Start a new one under a new origin.",
+  frozen: "This log is frozen: it can be read and is never written again.",
+  database_locked: "The database is held by another process.",
+} as const satisfies Record<string, string>;
+
+export type ErrorCode = keyof typeof ERROR_SENTENCES;
+
+export interface CairnErrorOptions {
+  /** What was wrong in this case; shown to the reader, so never a secret and never a stack. */
+  readonly detail?: string;
+  /** Further members for a problem+json body, such as `index` or `published_size`. */
+  readonly members?: Readonly<Record<string, string | number>>;
+  readonly cause?: unknown;
+}
+
+/** An error with a code from the catalogue. `message` is the sentence, followed by the detail where there is one. */
+export class CairnError extends Error {
+  readonly code: ErrorCode;
+  readonly detail: string | undefined;
+  readonly members: Readonly<Record<string, string | number>> | undefined;
+
+  constructor(code: ErrorCode, options: CairnErrorOptions = {}) {
+    const sentence = ERROR_SENTENCES[code];
+    super(options.detail === undefined ? sentence : `${sentence} (${options.detail})`, { cause: options.cause });
+    this.name = "CairnError";
+    this.code = code;
+    this.detail = options.detail;
+    this.members = options.members;
+  }
+}
+
+/** True where `error` is a CairnError, of the given code if one is named. */
+export function isCairnError(error: unknown, code?: ErrorCode): error is CairnError {
+  return error instanceof CairnError && (code === undefined || error.code === code);
+}
