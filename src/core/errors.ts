@@ -37,6 +37,7 @@ export const ERROR_SENTENCES = {
   bad_utf8: "The bytes are not valid UTF-8.",
   bad_hex: "The text is not lowercase hexadecimal.",
   bad_base64: "The text is not canonical standard base64.",
+  bad_hash: "The bytes are not a SHA-256 hash, which has 32.",
   bad_note: "The text is not a signed note; see c2sp.org/signed-note.",
   bad_vkey: "The verifier key is malformed; it reads name+id+base64.",
   bad_private_key: "The private key is malformed; it reads PRIVATE+KEY+name+id+base64.",
