@@ -1,0 +1,162 @@
+// The log's HTTP edge: a Fastify app over a `Log`, all configuration handed in as values. Most routes take the raw
+// response (`reply.hijack`), so that nothing stands between the log and the socket that a route does not need.
+
+import { createServer, type Server } from "node:http";
+import fastify, { type FastifyInstance } from "fastify";
+import type { Log } from "../log/api.ts";
+import { addRoute } from "./add.ts";
+import { addBatchRoute } from "./add-batch.ts";
+import { type KeyChecker, WriteAccess } from "./auth.ts";
+import { checkpointRoutes } from "./checkpoint.ts";
+import { clientAddress } from "./client-address.ts";
+import { clientErrorHandler, refuseConnect } from "./client-errors.ts";
+import {
+  CLOSE_GRACE_MS,
+  CLOSE_POLL_MS,
+  CONNECTIONS_CHECKING_INTERVAL_MS,
+  HEADERS_TIMEOUT_MS,
+  KEEP_ALIVE_TIMEOUT_MS,
+  LINGER_MAX_BYTES,
+  LINGER_MAX_MS,
+  REQUEST_TIMEOUT_MS,
+} from "./limits.ts";
+import { proofRoute } from "./proof.ts";
+import { type RateLimit, rateLimitHook } from "./rate-limit.ts";
+import { createRefuse, type HttpLogger } from "./refuse.ts";
+import { statusRoutes } from "./status.ts";
+import { tileRoutes } from "./tiles.ts";
+import { answerUnmatched, undecodable } from "./unmatched.ts";
+
+/** Milliseconds; the defaults are those of limits.ts. */
+export interface HttpTimes {
+  readonly headersTimeout: number;
+  readonly requestTimeout: number;
+  /** How often the two above are checked. */
+  readonly checkingInterval: number;
+  /** How long a refused client may go on sending. */
+  readonly linger: number;
+  /** How long closing waits for requests in flight. */
+  readonly closeGrace: number;
+}
+
+const DEFAULT_TIMES: HttpTimes = {
+  headersTimeout: HEADERS_TIMEOUT_MS,
+  requestTimeout: REQUEST_TIMEOUT_MS,
+  checkingInterval: CONNECTIONS_CHECKING_INTERVAL_MS,
+  linger: LINGER_MAX_MS,
+  closeGrace: CLOSE_GRACE_MS,
+};
+
+export interface AppOptions {
+  /** May still be starting: its own refusals (`starting`, `draining`, …) are passed on. */
+  readonly log: Log;
+  /** Who may write: `publicWrites`, `staticKey(key)` or `namedKeys(keys)` of auth.ts. */
+  readonly keys: KeyChecker;
+  /** For each key or address on the write routes; null: none. */
+  readonly rateLimit: RateLimit | null;
+  /** The header in which a trusted proxy gives the client's address; null: nobody is trusted, the peer counts. */
+  readonly clientAddressHeader: string | null;
+  /** For `/log.json`. */
+  readonly descriptor: string | null;
+  /** A pino logger, or null. Faults are errors, refusals are at debug, answers are not logged. */
+  readonly logger: HttpLogger | null;
+  readonly times?: Partial<HttpTimes>;
+}
+
+/**
+ * The app, not yet listening. Its owner closes it after the log has settled its requests: `close` takes no new
+ * connection, closes idle ones, and cuts what is left after the grace time.
+ */
+export async function createApp(options: AppOptions): Promise<FastifyInstance> {
+  const { log, keys, logger } = options;
+  const times = { ...DEFAULT_TIMES, ...options.times };
+  const refuse = createRefuse(logger, { maxBytes: LINGER_MAX_BYTES, maxMs: times.linger });
+
+  const app = fastify({
+    // A logger here would cost each request a child of it and two listeners; refusals are logged where they are made.
+    logger: false,
+    serverFactory: (handler) => listener(handler, times),
+    clientErrorHandler: clientErrorHandler(logger, times.linger),
+    // While closing, requests on open connections still get their routes' answers: reads, and `draining` for writes.
+    return503OnClosing: false,
+    // Long digits are numbers beyond the log, not addresses that do not exist.
+    routerOptions: { maxParamLength: 16_384 },
+    // Drawn only for refusals, by `refuse`.
+    genReqId: () => "",
+    frameworkErrors: (_error, request, reply) => {
+      reply.hijack();
+      refuse(request.raw, reply.raw, undecodable(request.raw.url ?? ""));
+    },
+  });
+  readBodiesRaw(app);
+
+  app.setErrorHandler((error, request, reply) => {
+    reply.hijack();
+    const retryAfter = reply.getHeader("retry-after");
+    const headers = retryAfter === undefined ? [] : ["Retry-After", String(retryAfter)];
+    refuse(request.raw, reply.raw, error, headers);
+  });
+  answerUnmatched(app, refuse);
+
+  const access = new WriteAccess(keys, clientAddress(options.clientAddressHeader));
+  const rate = await rateLimitHook(app, options.rateLimit, keys, access);
+  addRoute(app, log, access, rate, refuse);
+  addBatchRoute(app, log, access, rate, refuse);
+  tileRoutes(app, log, refuse);
+  checkpointRoutes(app, log, refuse);
+  proofRoute(app, log, refuse);
+  statusRoutes(
+    app,
+    log,
+    {
+      rateLimit: options.rateLimit,
+      descriptor: options.descriptor,
+      headersTimeoutMs: times.headersTimeout,
+      requestTimeoutMs: times.requestTimeout,
+    },
+    refuse,
+  );
+
+  closeInTime(app, times.closeGrace);
+  return app;
+}
+
+function listener(handler: Parameters<typeof createServer>[1], times: HttpTimes): Server {
+  const server = createServer(
+    {
+      headersTimeout: times.headersTimeout,
+      requestTimeout: times.requestTimeout,
+      connectionsCheckingInterval: times.checkingInterval,
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    },
+    handler,
+  );
+  // `100 Continue` is sent when a route begins to read the body, so that a refusal can spare the client sending it.
+  // Other expectations are ignored, as RFC 9110, section 10.1.1 allows.
+  server.on("checkContinue", (request, response) => server.emit("request", request, response));
+  server.on("checkExpectation", (request, response) => server.emit("request", request, response));
+  server.on("connect", refuseConnect);
+  return server;
+}
+
+/** Takes Fastify's body parsing out for every method: it answers 415 to content types that it cannot parse. */
+function readBodiesRaw(app: FastifyInstance): void {
+  for (const method of app.supportedMethods) app.addHttpMethod(method, { overrideExisting: true });
+}
+
+/** Sees to it that `app.close()` ends: keep-alive connections and clients that never finish would hold it for ever. */
+function closeInTime(app: FastifyInstance, graceMs: number): void {
+  let poll: NodeJS.Timeout | undefined;
+  let cut: NodeJS.Timeout | undefined;
+  app.addHook("preClose", (done) => {
+    // A connection can become idle after the server looked: its last answer was under way.
+    poll = setInterval(() => app.server.closeIdleConnections(), CLOSE_POLL_MS);
+    cut = setTimeout(() => app.server.closeAllConnections(), graceMs);
+    done();
+  });
+  app.addHook("onClose", (_app, done) => {
+    clearInterval(poll);
+    clearTimeout(cut);
+    done();
+  });
+}

@@ -1,0 +1,80 @@
+// Bytes that are no request, and requests that never end: answered on the bare socket, since no request object exists.
+// Node's parser is strict (a request with two lengths, a bad chunk, a folded header never reaches a route); this file
+// only sees to it that the peer can read why.
+
+import { type IncomingMessage, STATUS_CODES, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { CairnError } from "../core/errors.ts";
+import { PROBLEM_TYPE, problemBody, statusOf } from "./problem.ts";
+import type { HttpLogger } from "./refuse.ts";
+
+/** The handler for a server's `clientError` event. Half-closes after the answer and cuts after `lingerMs`. */
+export function clientErrorHandler(
+  logger: HttpLogger | null,
+  lingerMs: number,
+): (error: NodeJS.ErrnoException, socket: Socket) => void {
+  const answered = new WeakSet<Socket>();
+  return (error, socket) => {
+    // The parser reports each further piece of a stream that it has given up.
+    if (answered.has(socket)) return;
+    answered.add(socket);
+    if (socket.destroyed || !socket.writable || error.code === "ECONNRESET") {
+      socket.destroy();
+      return;
+    }
+    const problem = problemOf(error);
+    logger?.debug({ code: problem.code, parser: error.code }, "connection refused");
+    afterPendingAnswers(socket, (answering) => {
+      if (answering) socket.end();
+      else socket.end(rawAnswer(problem, []));
+      const timer = setTimeout(() => socket.destroy(), lingerMs);
+      timer.unref();
+      socket.once("close", () => clearTimeout(timer));
+    });
+  };
+}
+
+/** The handler for a server's `connect` event: there is no tunnel here. */
+export function refuseConnect(_request: IncomingMessage, socket: Duplex): void {
+  socket.on("error", () => socket.destroy());
+  socket.end(rawAnswer(new CairnError("method_not_allowed"), ["Allow: GET, HEAD, POST, OPTIONS"]));
+}
+
+function problemOf(error: NodeJS.ErrnoException): CairnError {
+  if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") return new CairnError("request_timeout");
+  return new CairnError("bad_request", error.code === undefined ? {} : { detail: error.code });
+}
+
+/**
+ * Calls `then` when every earlier request on the connection, complete and perhaps already committed, has its answer:
+ * else the refusal of what follows would be read as theirs. `answering` is true where an answer to the broken request
+ * itself is under way.
+ */
+function afterPendingAnswers(socket: Socket, then: (answering: boolean) => void): void {
+  if (socket.destroyed) return;
+  // Node keeps the response that is next on the wire here, and decides by it too when nobody listens for clientError.
+  const next = (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage;
+  if (next?.req.complete && !next.writableFinished) {
+    next.once("close", () => afterPendingAnswers(socket, then));
+    return;
+  }
+  then(next?.headersSent ?? false);
+}
+
+function rawAnswer(problem: CairnError, headers: readonly string[]): string {
+  const status = statusOf(problem.code);
+  const body = problemBody(problem, null);
+  return [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    `Date: ${new Date().toUTCString()}`,
+    `Content-Type: ${PROBLEM_TYPE}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    "Cache-Control: no-store",
+    "Access-Control-Allow-Origin: *",
+    ...headers,
+    "Connection: close",
+    "",
+    body,
+  ].join("\r\n");
+}

@@ -1,0 +1,110 @@
+// Refusing a request so that the refusal arrives. The body of a refused request is often still on its way, and closing
+// a socket with unread bytes resets it, which can destroy the answer in the peer's hands: so the answer is written at
+// once, the rest is read and dropped within bounds, and only then the connection closes (a lingering close).
+
+import { randomBytes } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { LINGER_KEEP_ALIVE_MAX_BYTES } from "./limits.ts";
+import { PROBLEM_TYPE, problemBody, publicError, retryAfterOf, statusOf } from "./problem.ts";
+import { CORS } from "./send.ts";
+
+/** What of a logger these routes use; pino's has it. */
+export interface HttpLogger {
+  debug(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** Answers a request with an error of the catalogue; anything else becomes `internal` and goes to the log. */
+export type Refuse = (
+  raw: IncomingMessage,
+  res: ServerResponse,
+  error: unknown,
+  /** Further headers, names and values in turn. */
+  headers?: readonly string[],
+) => void;
+
+export interface LingerLimits {
+  readonly maxBytes: number;
+  readonly maxMs: number;
+}
+
+/** A `Refuse` whose request ids are unique to it: a random beginning and a count. */
+export function createRefuse(logger: HttpLogger | null, linger: LingerLimits): Refuse {
+  const idPrefix = randomBytes(6).toString("hex");
+  let count = 0;
+
+  return (raw, res, cause, headers = []) => {
+    const error = publicError(cause);
+    const status = statusOf(error.code);
+    const requestId = `${idPrefix}-${(++count).toString(36)}`;
+    logRefusal(logger, raw, status, requestId, error);
+    if (res.destroyed) return;
+    if (res.headersSent) {
+      // Half an answer is on the wire: only a cut connection says that it is not the whole.
+      res.destroy();
+      return;
+    }
+
+    const body = Buffer.from(problemBody(error, requestId));
+    const all = ["Content-Type", PROBLEM_TYPE, "Cache-Control", "no-store"];
+    all.push("Content-Length", String(body.length), ...CORS, "Access-Control-Expose-Headers", "Retry-After");
+    if (error.code === "unauthorized") all.push("WWW-Authenticate", "Bearer");
+    const retryAfter = retryAfterOf(error.code);
+    if (retryAfter !== null && !headers.includes("Retry-After")) all.push("Retry-After", String(retryAfter));
+    all.push(...headers);
+
+    const left = bodyLeft(raw);
+    if (left > LINGER_KEEP_ALIVE_MAX_BYTES || (left > 0 && willClose(raw, res))) {
+      res.writeHead(status, [...all, "Connection", "close"]);
+      res.write(body);
+      endAfterBody(raw, res, linger);
+    } else {
+      res.writeHead(status, all);
+      res.end(body);
+      raw.resume();
+    }
+  };
+}
+
+/** Bytes of the body that may still come: 0 where it was read to its end, infinite where its length is not declared. */
+function bodyLeft(raw: IncomingMessage): number {
+  if (raw.complete) return 0;
+  if (raw.headers["transfer-encoding"] !== undefined) return Number.POSITIVE_INFINITY;
+  return Number(raw.headers["content-length"] ?? 0);
+}
+
+/** True where the connection closes after this answer anyway; without a 100 Continue the body may never come. */
+function willClose(raw: IncomingMessage, res: ServerResponse): boolean {
+  return !res.shouldKeepAlive || res.hasHeader("Connection") || raw.headers.expect !== undefined;
+}
+
+/** Ends `res`, and with it the connection, when the body has come or a limit is met. */
+function endAfterBody(raw: IncomingMessage, res: ServerResponse, limits: LingerLimits): void {
+  let dropped = 0;
+  const finish = () => {
+    clearTimeout(timer);
+    res.end();
+  };
+  const timer = setTimeout(finish, limits.maxMs);
+  timer.unref();
+  raw.on("data", (chunk: Buffer) => {
+    dropped += chunk.length;
+    if (dropped > limits.maxBytes) finish();
+  });
+  raw.once("end", finish);
+  raw.once("close", finish);
+  raw.resume();
+}
+
+function logRefusal(
+  logger: HttpLogger | null,
+  raw: IncomingMessage,
+  status: number,
+  requestId: string,
+  error: Error & { readonly code: string },
+): void {
+  if (logger === null) return;
+  const fields = { requestId, method: raw.method, url: raw.url, status, code: error.code };
+  if (status === 500) logger.error({ ...fields, err: error.cause ?? error }, "request failed");
+  else logger.debug(fields, "request refused");
+}
