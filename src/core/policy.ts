@@ -84,6 +84,7 @@ const SPACE = 0x20;
 const DELETE = 0x7f;
 const HIGH_OCTET = 0xdc00; // what is added to an octet of 0x80 to 0xff that is not part of valid UTF-8
 const ESCAPED_OCTET = /[\udc80-\udcff]/;
+const LONE_SURROGATE = /\p{Surrogate}/u;
 const NOT_IN_AN_ITEM = /[\u0000-\u0020\u007f]/;
 const THRESHOLD = /^[1-9][0-9]{0,8}$/;
 
@@ -410,7 +411,8 @@ function checkItem(item: string): string {
   if (item === "" || NOT_IN_AN_ITEM.test(item)) {
     throw malformed("a name or URL is empty, or has a space or a control character");
   }
-  octetsOf(item);
+  // What was made in code, not read from a file, must be a string that a file would give.
+  if (textOf(octetsOf(item)) !== item) throw malformed("a name or URL mixes text and octets");
   return item;
 }
 
@@ -434,7 +436,7 @@ function textOf(octets: Uint8Array): string {
 }
 
 function octetsOf(text: string): Uint8Array {
-  if (!ESCAPED_OCTET.test(text)) return encodeUtf8(text);
+  if (!LONE_SURROGATE.test(text)) return encodeUtf8(text);
   return Uint8Array.from(text, (character) => {
     const code = character.charCodeAt(0);
     if (code < 0x80) return code;

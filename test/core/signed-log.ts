@@ -2,7 +2,7 @@
 // proofs in it. Everything is a function of constants, so a failing test fails the same way again.
 import fc from "fast-check";
 import { cosignatureSigner, cosignatureVkey, noblePrimitives } from "../../src/core/cosignature.ts";
-import { encodeUtf8 } from "../../src/core/bytes.ts";
+import { concatBytes, encodeUtf8 } from "../../src/core/bytes.ts";
 import { printCheckpoint } from "../../src/core/checkpoint.ts";
 import { type CairnError, type ErrorCode, isCairnError } from "../../src/core/errors.ts";
 import type { Hash } from "../../src/core/hash.ts";
@@ -60,7 +60,7 @@ export function leafHash(index: number): Hash {
 }
 
 function rootOf(start: number, end: number): Hash {
-  return perfectRoot(Buffer.concat(leafHashes.slice(start, end)), nobleHasher);
+  return perfectRoot(concatBytes(...leafHashes.slice(start, end)), nobleHasher);
 }
 
 export function checkpointText(size = entries.length, origin = ORIGIN): string {
