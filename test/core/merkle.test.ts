@@ -343,6 +343,48 @@ describe("verifying inclusion", () => {
   });
 });
 
+describe("sizes that are none", () => {
+  // Each of these would verify if only the hashes were looked at.
+  test("a faultless inclusion proof in 2^63 leaves is refused, in 2^63 - 1 accepted", () => {
+    for (const size of [MAX_TREE_SIZE, MAX_TREE_SIZE + 1n, 2n ** 64n, 2n ** 64n + 5n]) {
+      const leafHash = naiveLeaf(Uint8Array.of(1));
+      const proof = randomHashes(naivePathLength(5n, size), 1);
+      const root = naiveRootOfPath(leafHash, 5n, size, proof) as Uint8Array;
+      const accepted = verifyInclusion({ leafHash, index: 5n, size, proof, root }, nodeHasher);
+      expect(accepted).toBe(size === MAX_TREE_SIZE);
+    }
+  });
+
+  test("a faultless consistency proof to 2^63 leaves is refused, to 2^63 - 1 accepted", () => {
+    for (const size2 of [MAX_TREE_SIZE, MAX_TREE_SIZE + 1n, 2n ** 64n]) {
+      const proof = randomHashes(naiveConsistencyLength(5n, size2), 1);
+      const roots = naiveRootsOfConsistency(5n, size2, new Uint8Array(32), proof);
+      if (roots === null) throw new Error("the naive length is wrong");
+      const claim = { size1: 5n, size2, root1: roots.old, root2: roots.new, proof };
+      expect(verifyConsistency(claim, nodeHasher)).toBe(size2 === MAX_TREE_SIZE);
+    }
+  });
+
+  test("a number of 2^53 is refused, since it may stand for 2^53 + 1; as a bigint it is accepted", () => {
+    const leafHash = naiveLeaf(Uint8Array.of(1));
+    const proof = randomHashes(53, 1);
+    const root = naiveRootOfPath(leafHash, 5n, 2n ** 53n, proof) as Uint8Array;
+    const claim = { leafHash, index: 5, size: 2n ** 53n, proof, root };
+    expect(verifyInclusion(claim, nodeHasher)).toBe(true);
+    expect(verifyInclusion({ ...claim, size: 2 ** 53 }, nodeHasher)).toBe(false);
+  });
+
+  test("no leaf stands before the first", () => {
+    const claim = inclusionClaim(0, 1);
+    expect(verifyInclusion(claim, nodeHasher)).toBe(true);
+    expect(verifyInclusion({ ...claim, index: -1 }, nodeHasher)).toBe(false);
+    expect(verifyInclusion({ ...claim, index: -1n }, nodeHasher)).toBe(false);
+    const equal = { root1: claim.root, root2: claim.root, proof: [] };
+    expect(verifyConsistency({ ...equal, size1: -1n, size2: -1n }, nodeHasher)).toBe(false);
+    expect(verifyConsistency({ ...equal, size1: -1, size2: -1 }, nodeHasher)).toBe(false);
+  });
+});
+
 describe("verifying consistency", () => {
   test.each(SIZES)("accepts every proof to %i leaves and refuses every mutation of it", (size2) => {
     for (const size1 of [...someIndices(size2), size2]) {

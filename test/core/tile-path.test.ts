@@ -137,6 +137,7 @@ describe("tile paths", () => {
     ["index 10^18 - 1", "tile/0/x999/x999/x999/x999/x999/999"],
     ["index 10^18", "tile/0/x001/x000/x000/x000/x000/x000/000"],
     ["an index of a thousand groups", `tile/0/${"x001/".repeat(1000)}001`],
+    ["an index of a million groups", `tile/0/${"x001/".repeat(1_000_000)}001`],
     ["width 0", "tile/0/000.p/0"],
     ["width 00", "tile/0/000.p/00"],
     ["width 01", "tile/0/000.p/01"],
