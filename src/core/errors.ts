@@ -8,9 +8,11 @@ export const ERROR_SENTENCES = {
   entry_empty: "The entry has no bytes; send at least one.",
   entry_too_large: "The entry is larger than 65,535 bytes; log a digest of it instead.",
   entry_schema: "The entry does not fit the schema that this log asks for; see its detail.",
-  reserved_shape: "The entry has the shape of an index anchor, which only the log itself may write; change its beginning.",
+  reserved_shape:
+    "The entry has the shape of an index anchor, which only the log itself may write; change its beginning.",
   batch_too_large: "The batch is over 8 MiB or 10,000 entries; split it.",
-  bad_framing: "The batch is torn or empty; send two-byte big-endian lengths each followed by that many bytes.",
+  bad_framing:
+    "The batch is torn or empty; send two-byte big-endian lengths each followed by that many bytes.",
   unsupported_encoding: "Content-Encoding is not accepted; send the plain bytes.",
   unsupported_type: "Send application/octet-stream (two-byte length framing) or application/x-ndjson.",
   queue_full: "Too much is waiting; try again after the time in Retry-After.",
@@ -19,7 +21,8 @@ export const ERROR_SENTENCES = {
   store_unavailable: "The log's storage did not answer in time; try again.",
   rate_limited: "Too many requests; try again after the time in Retry-After.",
   unauthorized: "Send a valid key as Authorization: Bearer.",
-  proof_timeout: "The entry is logged but no checkpoint covers it yet; ask again with the same bytes, it is safe.",
+  proof_timeout:
+    "The entry is logged but no checkpoint covers it yet; ask again with the same bytes, it is safe.",
   starting: "The log is starting; try again shortly.",
   draining: "The log is stopping; try again at once, another instance or the next start will answer.",
   // Reading.
@@ -53,6 +56,13 @@ export const ERROR_SENTENCES = {
   inconsistent: "The two checkpoints do not extend one another: one log has shown two histories.",
   quorum_not_met: "Fewer witnesses cosigned this checkpoint than the policy asks for.",
   too_old: "The checkpoint's cosignatures are older than the age that was asked for.",
+  wrong_tile:
+    "A tile or bundle is missing or does not lead to the checkpoint's root: the log, or something on the way, errs or lies.",
+  head_smaller:
+    "The log shows a smaller checkpoint than the remembered one: a stale copy, or a rollback; ask again before trusting it.",
+  unreachable: "The log did not answer; check its address and that it runs, and try again.",
+  unexpected_answer: "The answer is not one that a log gives; check the address.",
+  bad_url: "The address of the log is malformed; give its URL prefix.",
   unsafe_integer: "A size or an index is 2^53 or more, beyond what this log handles.",
   // Configuration, creation, start and recovery.
   bad_config: "The configuration has problems; each is listed.",
@@ -60,18 +70,26 @@ export const ERROR_SENTENCES = {
   missing_dependency: "A package that only a server needs is not installed.",
   file_exists: "The file exists already and is never overwritten.",
   file_unreadable: "The file could not be read.",
-  log_absent: "There is no log here. If it should be created, start once with LOG_CREATE=true; if one was here, check that its volume is mounted.",
+  file_unwritable: "The file could not be written.",
+  bad_remembered:
+    "The remembered head is damaged, or not by the keys given; check the log by other means before you remove the file.",
+  log_absent:
+    "There is no log here. If it should be created, start once with LOG_CREATE=true; if one was here, check that its volume is mounted.",
   log_exists: "A log, or part of one, is here already, so none is created.",
   key_without_log: "A key is here without its log; check that the log's volume is mounted.",
   creation_unfinished: "A creation was interrupted here and its parts do not match; nothing was changed.",
   locked: "Another process holds this log.",
   identity_mismatch: "Database, storage and configuration do not belong to the same log.",
   format_newer: "This data was written by a newer version; use that version.",
-  database_older: "The storage holds more than the database knows: a restored copy of the database, or another writer. Run cairn recover.",
+  database_lost:
+    "The storage holds a log whose database is gone. Put the newest database back, or run cairn recover.",
+  database_older:
+    "The storage holds more than the database knows: a restored copy of the database, or another writer. Run cairn recover.",
   root_mismatch: "The signed head's root differs from this database's. Run cairn recover --from-head.",
   head_damaged: "state/head is missing, damaged or older than the database remembers. Run cairn recover.",
   checkpoint_damaged: "The published checkpoint does not verify. Run cairn recover.",
-  tile_missing: "A tile or bundle under the signed head is missing and cannot be rebuilt here. Run cairn recover --from.",
+  tile_missing:
+    "A tile or bundle under the signed head is missing and cannot be rebuilt here. Run cairn recover --from.",
   state_wrong: "The stored tiles agree with the signed head and the database does not. Run cairn recover.",
   fenced: "Another process has taken over this log; this one stops.",
   store_unsafe: "The store ignores conditional writes, so this log cannot be written to it safely.",
@@ -100,7 +118,9 @@ export class CairnError extends Error {
 
   constructor(code: ErrorCode, options: CairnErrorOptions = {}) {
     const sentence = ERROR_SENTENCES[code];
-    super(options.detail === undefined ? sentence : `${sentence} (${options.detail})`, { cause: options.cause });
+    super(options.detail === undefined ? sentence : `${sentence} (${options.detail})`, {
+      cause: options.cause,
+    });
     this.name = "CairnError";
     this.code = code;
     this.detail = options.detail;
