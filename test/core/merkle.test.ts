@@ -49,8 +49,9 @@ const CT_ROOTS = [
 // Around the widths of tiles at level 0 and 1.
 const SIZES = [
   ...Array.from({ length: 20 }, (_, i) => i + 1),
-  ...[255, 256, 257, 511, 512, 513],
-  ...[65_535, 65_536, 65_537],
+  ...around(256),
+  ...around(512),
+  ...around(65_536),
 ];
 const { leafHashes, tree } = naiveNumbers(65_537);
 
@@ -509,4 +510,8 @@ describe("verifying consistency", () => {
 
 function randomHashes(count: number, salt: number): Uint8Array[] {
   return Array.from({ length: count }, (_, i) => naiveSha256(Uint8Array.of(0xaa, salt, i)));
+}
+
+function around(size: number): number[] {
+  return [size - 1, size, size + 1];
 }

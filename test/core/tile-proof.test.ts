@@ -12,8 +12,10 @@ import { refusal } from "./refusal.ts";
 // The last one reaches into a second tile of level 1 and has a tile at level 2, as in the example of tlog-tiles.
 const SIZES = [
   ...Array.from({ length: 20 }, (_, i) => i + 1),
-  ...[255, 256, 257, 511, 512, 513],
-  ...[65_535, 65_536, 65_537, 70_000],
+  ...around(256),
+  ...around(512),
+  ...around(65_536),
+  70_000,
 ];
 const { leafHashes, tree } = naiveNumbers(70_000);
 
@@ -266,3 +268,7 @@ describe("reading", () => {
     }
   });
 });
+
+function around(size: number): number[] {
+  return [size - 1, size, size + 1];
+}
