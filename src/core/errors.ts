@@ -73,6 +73,8 @@ export const ERROR_SENTENCES = {
   file_unwritable: "The file could not be written.",
   bad_remembered:
     "The remembered head is damaged, or not by the keys given; check the log by other means before you remove the file.",
+  key_name_taken: "An API key has that name, or had it; a name is used once.",
+  key_unknown: "There is no valid API key of that name.",
   log_absent:
     "There is no log here. If it should be created, start once with LOG_CREATE=true; if one was here, check that its volume is mounted.",
   log_exists: "A log, or part of one, is here already, so none is created.",
