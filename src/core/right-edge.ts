@@ -115,6 +115,15 @@ export class RightEdge {
     );
   }
 
+  /** The leaf hash at `index` where the level-0 tile that is being filled holds it, else null. */
+  leafHash(index: number): Uint8Array | null {
+    const level = this.#levels[0];
+    if (level === undefined) return null;
+    const position = index - level.index * TILE_WIDTH;
+    if (position < 0 || position >= level.width) return null;
+    return level.bytes.subarray(position * HASH_BYTES, (position + 1) * HASH_BYTES);
+  }
+
   #level(level: number): EdgeLevel {
     const found = this.#levels[level];
     if (found !== undefined) return found;

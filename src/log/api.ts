@@ -73,7 +73,10 @@ export interface LogAppend {
    * `storage_low`. Called before a body is read; `add` checks again.
    */
   checkAdmission(): void;
-  /** Copies the bytes before it returns. `done` is called once, after the commit is durable, or with a coded error. */
+  /**
+   * Copies the bytes before it returns. `done` is called once: after the commit is durable, or with a coded error; before
+   * this returns where the entry is refused at once or already stands.
+   */
   add(entry: Uint8Array, done: AddCallback): void;
   /** Each entry's own outcome in order; rejects where the whole batch is refused before any commit (queue_full, ...). */
   addBatch(entries: readonly Uint8Array[]): Promise<(Receipt | CairnError)[]>;

@@ -8,7 +8,7 @@ export interface Identity {
   readonly format: number;
   readonly databaseId: string;
   readonly origin: string;
-  /** The log's signing keys as vkeys, ascending. */
+  /** `name+id` of each of the log's signing keys, ascending. */
   readonly keys: readonly string[];
   /** A change of keys that was begun and not finished: recorded here, then in `state/head`, then final. */
   readonly pendingKeys: readonly string[] | null;

@@ -1,0 +1,642 @@
+// A log with a life: opened under its locks, judged before anything is written, mended, run, and closed so that the next
+// start goes on. It puts the parts together and owns what they share: what is published, what waits, why it stopped.
+
+import { randomBytes } from "node:crypto";
+import { CairnError } from "../core/errors.ts";
+import { HASH_BYTES } from "../core/hash.ts";
+import { tilePath } from "../core/tile-path.ts";
+import { TILE_WIDTH } from "../core/tile.ts";
+import { takeLock } from "../state/lock.ts";
+import type { Lock } from "../state/lock.ts";
+import type { Row, State } from "../state/state.ts";
+import { removeFileDurable } from "../storage/durable.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import type {
+  AddCallback,
+  Log,
+  LogStatus,
+  ProofTicket,
+  PublishedCheckpoint,
+  ReadObject,
+  Receipt,
+} from "./api.ts";
+import { Backlog } from "./backlog.ts";
+import { pause } from "./clock.ts";
+import { Collector } from "./collector.ts";
+import { createLog, creatingPath, exists, readCreating, surveyStore } from "./creation.ts";
+import { fullTile, restoreEdge } from "./edge.ts";
+import type { Repair } from "./edge.ts";
+import { fatalError } from "./fatal.ts";
+import { HEAD_KEY, OwnedHead } from "./head.ts";
+import { Integrator } from "./integrator.ts";
+import { judge } from "./judge.ts";
+import type { Judged } from "./judge.ts";
+import { loadTable, saveTable, tablePath } from "./leaf-table-file.ts";
+import { LeafTable, TABLE_KEY_BYTES } from "./leaf-table.ts";
+import { ObjectWriter } from "./objects.ts";
+import type { LogOptions } from "./options.ts";
+import { Proofs } from "./proofs.ts";
+import { Publisher, publishedCheckpoint } from "./publisher.ts";
+import { Reader } from "./reader.ts";
+import { Sequencer } from "./sequencer.ts";
+import { LOG_RESERVE, SpaceWatch, giveUpBallast, layBallast } from "./space.ts";
+
+/** How often the epoch is tried on a freshly judged head before a start gives up. */
+const TAKE_ATTEMPTS = 3;
+/** What a stop grants its last round. */
+const LAST_ROUND_MS = 10_000;
+const TILE_READS_AT_ONCE = 16;
+/** Rows hashed into the table in one read. */
+const TABLE_ROWS_AT_ONCE = 256;
+/** The table is saved when it has grown by this share of itself, and by this many entries, since the last time. */
+const SAVE_GROWTH = 0.25;
+const SAVE_ENTRIES = 200_000;
+const SLICE_MS = 3;
+
+/** Everything a log holds while it is open, in the order in which it was taken. */
+interface Held {
+  readonly locks: readonly Lock[];
+  readonly store: ObjectStore;
+  readonly state: State;
+}
+
+/**
+ * Opens a log for writing: takes its locks, creates it where that was asked for, judges, probes the store and takes the
+ * next epoch. Mending and the deduplication table go on afterwards (`writable`). Throws the refusal; then nothing is held.
+ */
+export async function openLog(options: LogOptions): Promise<Log> {
+  const held = await takePlaces(options);
+  try {
+    await createIfAsked(options, held);
+    const { judged, head, stop } = await takeHead(options, held);
+    return await RunningLog.start(options, held, judged, head, stop);
+  } catch (error) {
+    await release(held);
+    throw error;
+  }
+}
+
+/** Locks, store and database of a log; refuses where there is none and none is to be created. */
+export async function takePlaces(options: Pick<LogOptions, "places" | "create" | "clock">): Promise<Held> {
+  const { places, create } = options;
+  if (!create && !(await exists(places.databasePath))) await refuseAbsent(options);
+  const locks: Lock[] = [];
+  let store: ObjectStore | null = null;
+  try {
+    locks.push(await takeLock(`${places.databasePath}.lock`));
+    if (places.storeLockPath !== null) locks.push(await takeLock(places.storeLockPath));
+    await giveUpBallast(places);
+    store = await places.openStore("write");
+    const state = await places.openState({ create });
+    return { locks, store, state };
+  } catch (error) {
+    await store?.close();
+    for (const lock of locks.reverse()) await lock.release();
+    throw error;
+  }
+}
+
+async function refuseAbsent({ places }: Pick<LogOptions, "places">): Promise<never> {
+  const store = await places.openStore("read");
+  try {
+    const { head, rest } = await surveyStore(store);
+    if (head !== null || rest !== null) {
+      const found = head !== null ? HEAD_KEY : rest;
+      throw new CairnError("database_lost", {
+        detail: `there is no ${places.databasePath}, and ${store.location} holds ${found}`,
+      });
+    }
+    throw new CairnError("log_absent", { detail: `neither ${places.databasePath} nor anything in ${store.location}` });
+  } finally {
+    await store.close();
+  }
+}
+
+export async function release(held: Held): Promise<void> {
+  await held.state.close();
+  await held.store.close();
+  for (const lock of [...held.locks].reverse()) await lock.release();
+}
+
+async function createIfAsked(options: LogOptions, { store, state }: Held): Promise<void> {
+  const identity = await state.identity();
+  const path = options.places.databasePath;
+  const begun = await readCreating(path);
+  if (identity !== null) {
+    if (begun === null) {
+      if (options.create) options.events.trouble("log_create_set", "LOG_CREATE is set and the log exists: unset it");
+      return;
+    }
+    if (begun !== identity.databaseId) {
+      throw new CairnError("creation_unfinished", { detail: `${creatingPath(path)} holds another database's id` });
+    }
+    // All but its last step was done.
+    await removeFileDurable(creatingPath(path));
+    return;
+  }
+  if (!options.create) {
+    const { head, rest } = await surveyStore(store);
+    if (begun !== null) throw new CairnError("creation_unfinished", { detail: "repeat it with LOG_CREATE=true" });
+    const detail = `${state.location} holds no log`;
+    throw new CairnError(head === null && rest === null ? "log_absent" : "database_lost", { detail });
+  }
+  await createLog(options, store, state);
+  options.events.note("created", { origin: options.keys.origin });
+}
+
+interface Taken {
+  readonly judged: Judged;
+  readonly head: OwnedHead;
+  /** Ends every wait for the store when the log closes. */
+  readonly stop: AbortController;
+}
+
+/** Judges, probes the store, and takes the epoch on the very version that was judged. */
+export async function takeHead(
+  options: Pick<LogOptions, "keys" | "hasher" | "events" | "clock">,
+  { store, state }: Held,
+): Promise<Taken> {
+  const stop = new AbortController();
+  for (let attempt = 0; attempt < TAKE_ATTEMPTS; attempt++) {
+    const judged = await judge({ ...options, store, state });
+    if (attempt === 0) await store.probe();
+    const head = await OwnedHead.take(
+      {
+        store,
+        clock: options.clock,
+        stop: stop.signal,
+        onTrouble: (what, key, error) => options.events.trouble(what, key, error),
+      },
+      judged.head,
+      randomBytes(16).toString("hex"),
+    );
+    if (head !== null) return { judged, head, stop };
+  }
+  throw new CairnError("locked", { detail: `${HEAD_KEY} in ${store.location} is taken over and over by another process` });
+}
+
+class RunningLog implements Log {
+  readonly origin: string;
+  readonly vkeys: readonly string[];
+  readonly policyText: string | null = null;
+  readonly failed: Promise<CairnError>;
+  readonly writable: Promise<void>;
+
+  readonly #o: LogOptions;
+  readonly #held: Held;
+  readonly #stop: AbortController;
+  readonly #reader: Reader;
+  readonly #writer: ObjectWriter;
+  readonly #backlog: Backlog;
+  readonly #integrator: Integrator;
+  readonly #publisher: Publisher;
+  readonly #collector: Collector;
+  readonly #proofs: Proofs;
+  readonly #space: SpaceWatch;
+  readonly #databaseId: string;
+  /** Null until the deduplication table is complete. */
+  #sequencer: Sequencer | null = null;
+  #table: LeafTable | null = null;
+  #tableSaved = 0;
+  #savingTable: Promise<void> | null = null;
+  /** Objects that end above this may still be damaged or missing: a start is mending them. */
+  #trusted: number;
+  readonly #mendEnd: number;
+  #published: PublishedCheckpoint | null;
+  /** Committed and unpublished, oldest first: where each commit ended, its bytes, and when it was. */
+  readonly #unpublished: { readonly end: number; readonly bytes: number; readonly at: number }[] = [];
+  #unpublishedBytes = 0;
+  #draining = false;
+  #lowSpace = false;
+  #failure: CairnError | null = null;
+  #fail: (error: CairnError) => void = () => undefined;
+  #closing: Promise<void> | null = null;
+
+  static async start(
+    options: LogOptions,
+    held: Held,
+    judged: Judged,
+    head: OwnedHead,
+    stop: AbortController,
+  ): Promise<RunningLog> {
+    const { store, state } = held;
+    const { snapshot, signed, published } = judged;
+    const identity = await state.identity();
+    if (identity === null) throw new CairnError("database_lost", { detail: state.location });
+    // What the head says beyond the database's own record is adopted: it was signed, and it equals ours.
+    if (signed.size > snapshot.integrated.size) await state.recordIntegrated(signed);
+    if (snapshot.signed === null || signed.size > snapshot.signed.size) {
+      await state.recordSigned({ size: signed.size, note: signed.bytes });
+    }
+    if (published !== null && (snapshot.published === null || published.size > snapshot.published.size)) {
+      await state.recordPublished({ size: published.size, note: published.bytes });
+    }
+    const restored = await restoreEdge(store, options.hasher, snapshot.firstRetained);
+    return new RunningLog(options, held, judged, head, stop, restored, identity.databaseId);
+  }
+
+  private constructor(
+    options: LogOptions,
+    held: Held,
+    judged: Judged,
+    head: OwnedHead,
+    stop: AbortController,
+    restored: Awaited<ReturnType<typeof restoreEdge>>,
+    databaseId: string,
+  ) {
+    const { keys, limits, clock, hasher, events } = options;
+    const { store, state } = held;
+    const { snapshot, signed, published } = judged;
+    this.origin = keys.origin;
+    this.vkeys = keys.signers.map((signer) => signer.vkey);
+    this.#o = options;
+    this.#held = held;
+    this.#stop = stop;
+    this.#databaseId = databaseId;
+    this.failed = new Promise((resolve) => {
+      this.#fail = resolve;
+    });
+    this.#published =
+      published === null ? null : publishedCheckpoint(published.bytes, published.size, published.root, clock.now());
+    this.#trusted = snapshot.firstRetained;
+    this.#mendEnd = snapshot.nextIndex;
+
+    const onFatal = (error: CairnError): void => this.#die(error);
+    const onTrouble = (what: string, key: string, error: unknown): void => events.trouble(what, key, error);
+    this.#writer = new ObjectWriter({
+      store,
+      clock,
+      requireOwnership: () => head.requireOwnership(),
+      signedSize: () => this.#publisher.signedSize,
+      onFatal,
+      onTrouble,
+    });
+    this.#reader = new Reader({
+      store,
+      publishedSize: () => this.#published?.size ?? null,
+      inFlight: (key) => this.#writer.inFlight(key),
+    });
+    this.#backlog = new Backlog(state, snapshot.nextIndex);
+    this.#backlog.resumeAt(snapshot.firstRetained);
+    this.#integrator = new Integrator({
+      backlog: this.#backlog,
+      writer: this.#writer,
+      hasher,
+      edge: restored.edge,
+      openBundle: restored.openBundle,
+      onTile: (path, bytes) => this.#reader.keep(path, bytes),
+      monotonic: () => clock.monotonic(),
+      mendSizes: new Set([signed.size, published?.size ?? 0, Math.max(judged.checkpointSize, 0)]),
+      mendEnd: snapshot.nextIndex,
+      onFatal,
+    });
+    this.#publisher = new Publisher({
+      origin: keys.origin,
+      signers: keys.signers,
+      verifiers: keys.verifiers,
+      head,
+      integrator: this.#integrator,
+      state,
+      store,
+      clock,
+      committed: () => this.#backlog.end,
+      intervalMs: limits.checkpointIntervalMs,
+      republishMs: limits.republishIntervalMs,
+      published: judged.checkpointSize === published?.size ? this.#published : null,
+      checkpointVersion: judged.checkpointVersion,
+      onPublished: (checkpoint, timings) => {
+        this.#onPublished(checkpoint);
+        events.round(checkpoint.size, timings);
+      },
+      onFatal,
+      onTrouble,
+    });
+    this.#collector = new Collector({
+      store,
+      state,
+      integrator: this.#integrator,
+      hasher,
+      clock,
+      syncedSize: snapshot.syncedSize,
+      publishedSize: () => this.#publisher.published?.size ?? 0,
+      onFatal,
+      onTrouble,
+    });
+    this.#proofs = new Proofs({
+      clock,
+      hasher: hasher.tree,
+      verifiers: keys.verifiers,
+      timeoutMs: limits.proofTimeoutMs,
+      published: () => this.#published,
+      checkpointAt: (size) => this.checkpointAt(size),
+      read: (level, index, width) => this.read("tile", level, index, width),
+    });
+    this.#space = new SpaceWatch({
+      clock,
+      places: options.places,
+      freeInside: () => state.freeBytes(),
+      onChange: (low) => this.#setLowSpace(low),
+      onTrouble: (error) => events.trouble("space_unknown", options.places.databasePath, error),
+    });
+    for (const { key, bytes } of restored.repairs) {
+      this.#writer.write({ key, bytes, end: snapshot.firstRetained, mode: "mend" });
+    }
+    this.#publisher.start();
+    this.#space.start();
+    void layBallast(options.places).catch((error: unknown) => events.trouble("no_ballast", "", error));
+    void this.#mended();
+    this.writable = this.#prepare(snapshot.firstRetained, snapshot.nextIndex).catch((error: unknown) => {
+      if (this.#closing === null && this.#failure === null) this.#die(fatalError(error));
+    });
+  }
+
+  published(): PublishedCheckpoint | null {
+    return this.#published;
+  }
+
+  async checkpointAt(size: number): Promise<Uint8Array | null> {
+    if (this.#published?.size === size) return this.#published.note;
+    return this.#held.state.publishedNote(size);
+  }
+
+  read(kind: "tile" | "entries", level: number, index: number, width: number): ReadObject | Promise<ReadObject> {
+    if (this.#trusted !== Number.POSITIVE_INFINITY) {
+      const end = (index * TILE_WIDTH + width) * TILE_WIDTH ** (kind === "tile" ? level : 0);
+      if (end > this.#trusted && end <= (this.#published?.size ?? 0)) throw new CairnError("starting");
+    }
+    return this.#reader.read(kind, level, index, width);
+  }
+
+  proof(index: number, size?: number): Promise<Uint8Array> {
+    return this.#proofs.proof(index, size);
+  }
+
+  checkAdmission(): void {
+    const refusal = this.#refusal() ?? this.#sequencer?.refusal(0, 0) ?? null;
+    if (refusal !== null) throw refusal;
+  }
+
+  add(entry: Uint8Array, done: AddCallback): void {
+    const refusal = this.#refusal();
+    if (refusal !== null) return done(refusal, null);
+    (this.#sequencer as Sequencer).add(entry, done);
+  }
+
+  addBatch(entries: readonly Uint8Array[]): Promise<(Receipt | CairnError)[]> {
+    const refusal = this.#refusal();
+    if (refusal !== null) return Promise.reject(refusal);
+    return (this.#sequencer as Sequencer).addBatch(entries);
+  }
+
+  reserveProof(): ProofTicket {
+    return this.#proofs.reserve();
+  }
+
+  awaitProof(ticket: ProofTicket, receipt: Receipt): Promise<Uint8Array> {
+    return this.#proofs.wait(ticket, receipt);
+  }
+
+  status(): LogStatus {
+    const { clock, limits } = this.#o;
+    const reasons: { code: string; detail: string }[] = [];
+    const oldest = this.#unpublished[0];
+    const lag = oldest === undefined ? 0 : clock.monotonic() - oldest.at;
+    if (this.#failure !== null) reasons.push({ code: this.#failure.code, detail: this.#failure.message });
+    if (this.#draining) reasons.push({ code: "draining", detail: "the process is stopping" });
+    else if (this.#sequencer === null) {
+      reasons.push({ code: "starting", detail: "the deduplication table is not complete" });
+    }
+    if (this.#lowSpace) reasons.push({ code: "storage_low", detail: `less than ${LOG_RESERVE} bytes are free` });
+    if (lag > limits.readyMaxLagMs) {
+      const why = this.#publisher.trouble ?? "integration or publication does not keep up";
+      reasons.push({ code: "publication_late", detail: `entries wait for ${Math.round(lag / 1000)} s: ${why}` });
+    }
+    return {
+      ready: reasons.length === 0,
+      integratedSize: this.#publisher.signedSize,
+      nextIndex: this.#backlog.end,
+      publishedSize: this.#published?.size ?? null,
+      checkpointAgeSeconds:
+        this.#published === null ? null : Math.max(0, Math.floor((clock.now() - this.#published.publishedAt) / 1000)),
+      reasons,
+      witnesses: [],
+    };
+  }
+
+  drain(): void {
+    this.#draining = true;
+    this.#sequencer?.refuse(new CairnError("draining"));
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  #refusal(): CairnError | null {
+    if (this.#failure !== null) return new CairnError("store_unavailable", { cause: this.#failure });
+    if (this.#draining) return new CairnError("draining");
+    if (this.#sequencer === null) return new CairnError("starting");
+    if (this.#lowSpace) return new CairnError("storage_low");
+    if (this.#unpublishedBytes >= this.#o.limits.backlogMaxBytes) return new CairnError("backlog_full");
+    return null;
+  }
+
+  /** The deduplication table: the saved one and what came after, or all of it from level-0 tiles and rows. */
+  async #prepare(firstRetained: number, nextIndex: number): Promise<void> {
+    const { events, places, clock } = this.#o;
+    const began = clock.monotonic();
+    const saved = await loadTable(tablePath(places.databasePath), this.#databaseId, nextIndex);
+    const table = saved?.table ?? new LeafTable(randomBytes(TABLE_KEY_BYTES));
+    const from = saved?.covered ?? 0;
+    await this.#fillFromTiles(table, from, firstRetained);
+    await this.#fillFromRows(table, Math.max(from, firstRetained), nextIndex);
+    if (this.#stop.signal.aborted) return;
+    this.#table = table;
+    this.#tableSaved = from;
+    this.#sequencer = new Sequencer({
+      state: this.#held.state,
+      table,
+      hasher: this.#o.hasher,
+      clock,
+      nextIndex,
+      maxGroupEntries: this.#o.limits.batchMaxEntries,
+      maxGroupAgeMs: this.#o.limits.batchMaxAgeMs,
+      leafInMemory: (index) => this.#leafInMemory(index),
+      readLeaf: (index) => this.#readLeaf(index),
+      refuseContent: this.#o.refuseContent,
+      onCommitted: (row) => this.#onCommitted(row),
+      onNoSpace: () => this.#space.noSpace(),
+      onFatal: (error) => this.#die(error),
+    });
+    if (this.#draining) this.#sequencer.refuse(new CairnError("draining"));
+    const ms = Math.round(clock.monotonic() - began);
+    events.note("writable", { entries: nextIndex, read_from: from, ms });
+  }
+
+  async #fillFromTiles(table: LeafTable, from: number, end: number): Promise<void> {
+    const fingerprint = { high: 0, low: 0 };
+    const repairs: Repair[] = [];
+    const last = Math.ceil(end / TILE_WIDTH);
+    for (let tile = Math.floor(from / TILE_WIDTH); tile < last; tile += TILE_READS_AT_ONCE) {
+      if (this.#stop.signal.aborted) return;
+      const some = Array.from({ length: Math.min(TILE_READS_AT_ONCE, last - tile) }, (_, i) => tile + i);
+      const tiles = await Promise.all(
+        some.map((index) => fullTile(this.#held.store, this.#o.hasher, 0, index, repairs)),
+      );
+      for (const [i, bytes] of tiles.entries()) {
+        for (let position = 0; position < TILE_WIDTH; position++) {
+          const index = (tile + i) * TILE_WIDTH + position;
+          if (index < from || index >= end) continue;
+          table.fingerprint(bytes, position * HASH_BYTES, fingerprint);
+          table.insert(fingerprint, index);
+        }
+      }
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    for (const { key, bytes } of repairs) this.#writer.write({ key, bytes, end: 0, mode: "mend" });
+  }
+
+  async #fillFromRows(table: LeafTable, from: number, end: number): Promise<void> {
+    const fingerprint = { high: 0, low: 0 };
+    for (let next = from; next < end; ) {
+      if (this.#stop.signal.aborted) return;
+      const rows = await this.#held.state.readHashes(next, TABLE_ROWS_AT_ONCE);
+      if (rows.length === 0) throw new CairnError("internal", { detail: `no row holds index ${next}` });
+      let sliceEnd = this.#o.clock.monotonic() + SLICE_MS;
+      for (const row of rows) {
+        for (let position = Math.max(0, next - row.first); position < row.count; position++) {
+          table.fingerprint(row.hashes, position * HASH_BYTES, fingerprint);
+          table.insert(fingerprint, row.first + position);
+        }
+        next = row.first + row.count;
+        if (this.#o.clock.monotonic() < sliceEnd) continue;
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        sliceEnd = this.#o.clock.monotonic() + SLICE_MS;
+      }
+    }
+  }
+
+  /** Reads are held back from what a power loss may have taken until it is written anew. */
+  async #mended(): Promise<void> {
+    try {
+      while (this.#integrator.size < this.#mendEnd) {
+        this.#integrator.advance();
+        await pause(this.#o.clock, 5, this.#stop.signal);
+        if (this.#stop.signal.aborted) return;
+      }
+      await this.#writer.idle();
+      this.#trusted = Number.POSITIVE_INFINITY;
+    } catch {
+      // The writer has stopped, and with it the log.
+    }
+  }
+
+  #leafInMemory(index: number): Uint8Array | null {
+    const held = this.#backlog.leafHash(index) ?? this.#integrator.leafHash(index);
+    if (held !== null) return held;
+    const tile = this.#reader.atHand(tilePath(0, Math.floor(index / TILE_WIDTH)));
+    const at = (index % TILE_WIDTH) * HASH_BYTES;
+    return tile === null ? null : tile.subarray(at, at + HASH_BYTES);
+  }
+
+  async #readLeaf(index: number): Promise<Uint8Array> {
+    if (index >= this.#integrator.size - (this.#integrator.size % TILE_WIDTH)) {
+      const [row] = await this.#held.state.readHashes(index, 1);
+      if (row !== undefined && index >= row.first) {
+        return row.hashes.subarray((index - row.first) * HASH_BYTES, (index - row.first + 1) * HASH_BYTES);
+      }
+    }
+    const tile = await this.#reader.full("tile", 0, Math.floor(index / TILE_WIDTH));
+    return tile.subarray((index % TILE_WIDTH) * HASH_BYTES, (index % TILE_WIDTH) * HASH_BYTES + HASH_BYTES);
+  }
+
+  #onCommitted(row: Row): void {
+    this.#backlog.push(row);
+    this.#unpublished.push({
+      end: row.first + row.count,
+      bytes: row.bytes.length,
+      at: this.#o.clock.monotonic(),
+    });
+    this.#unpublishedBytes += row.bytes.length;
+    this.#integrator.advance();
+    this.#publisher.wake();
+    this.#saveTableIfGrown();
+  }
+
+  #onPublished(checkpoint: PublishedCheckpoint): void {
+    this.#published = checkpoint;
+    let dropped = 0;
+    for (const { end, bytes } of this.#unpublished) {
+      if (end > checkpoint.size) break;
+      this.#unpublishedBytes -= bytes;
+      dropped++;
+    }
+    this.#unpublished.splice(0, dropped);
+    this.#proofs.wake();
+    this.#collector.wake();
+  }
+
+  #saveTableIfGrown(): void {
+    const next = this.#backlog.end;
+    const grown = next - this.#tableSaved;
+    if (this.#savingTable !== null || grown < SAVE_ENTRIES || grown < this.#tableSaved * SAVE_GROWTH) return;
+    this.#savingTable = this.#saveTable(next).finally(() => {
+      this.#savingTable = null;
+    });
+  }
+
+  async #saveTable(covered: number): Promise<void> {
+    if (this.#table === null) return;
+    try {
+      await saveTable(tablePath(this.#o.places.databasePath), this.#table, this.#databaseId, covered);
+      this.#tableSaved = covered;
+    } catch (error) {
+      // It is only a shortcut for the next start.
+      this.#o.events.trouble("table_not_saved", tablePath(this.#o.places.databasePath), error);
+      this.#tableSaved = covered;
+    }
+  }
+
+  #setLowSpace(low: boolean): void {
+    this.#lowSpace = low;
+    if (low) this.#o.events.trouble("storage_low", `less than ${LOG_RESERVE} bytes are free: writes are refused`);
+    else this.#o.events.note("storage_recovered", {});
+  }
+
+  /** The process cannot go on: everything that waits is settled, nothing more is written. */
+  #die(error: CairnError): void {
+    if (this.#failure !== null) return;
+    this.#failure = error;
+    this.#sequencer?.abort(new CairnError("store_unavailable", { cause: error }));
+    this.#integrator.stop(error);
+    this.#writer.stop(error);
+    this.#proofs.close();
+    this.#stop.abort();
+    this.#o.events.trouble("stopped", error.message, error);
+    this.#fail(error);
+  }
+
+  async #close(): Promise<void> {
+    this.drain();
+    await this.writable;
+    await this.#sequencer?.idle();
+    if (this.#failure === null) {
+      const late = new AbortController();
+      await Promise.race([this.#publisher.finish(), pause(this.#o.clock, LAST_ROUND_MS, late.signal)]);
+      late.abort();
+      await this.#proofs.settled();
+    }
+    this.#proofs.close();
+    this.#space.stop();
+    this.#stop.abort();
+    const reason = this.#failure ?? new CairnError("draining");
+    this.#integrator.stop(reason);
+    this.#writer.stop(reason);
+    await this.#publisher.close();
+    await this.#collector.close();
+    await this.#savingTable;
+    if (this.#failure === null && this.#backlog.end > this.#tableSaved) await this.#saveTable(this.#backlog.end);
+    await release(this.#held);
+  }
+}

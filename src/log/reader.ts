@@ -1,0 +1,190 @@
+// Reads of tiles and bundles up to the published size: any width, cut from the full object or from the widest partial
+// one that was signed. A byte-bounded cache answers the hot ones at once; concurrent misses for one object are one read.
+
+import { createHash } from "node:crypto";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
+import { LRUCache } from "lru-cache";
+import { bundleOffsets } from "../core/bundle.ts";
+import { CairnError, isCairnError } from "../core/errors.ts";
+import { HASH_BYTES } from "../core/hash.ts";
+import { entriesPath, tilePath } from "../core/tile-path.ts";
+import { TILE_WIDTH, tileWidthAt } from "../core/tile.ts";
+import { StoreError } from "../storage/store.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import type { ReadObject } from "./api.ts";
+
+/** Bytes of tiles and bundles kept in memory. */
+export const CACHE_MAX_BYTES = 64 * 1024 * 1024;
+/** What an entry of the cache costs beside its bytes. */
+const CACHE_ENTRY_BYTES = 400;
+const ETAG_HEX = 32;
+
+const compress = promisify(gzip);
+
+export interface ReaderOptions {
+  readonly store: ObjectStore;
+  readonly publishedSize: () => number | null;
+  /** An object that was handed to the store and may not be there yet. */
+  readonly inFlight: (key: string) => Uint8Array | null;
+}
+
+export class Reader {
+  readonly #o: ReaderOptions;
+  readonly #cache = new LRUCache<string, CachedObject>({
+    maxSize: CACHE_MAX_BYTES,
+    sizeCalculation: (object) => object.bytes.length + object.extra + CACHE_ENTRY_BYTES,
+  });
+  readonly #misses = new Map<string, Promise<CachedObject>>();
+
+  constructor(options: ReaderOptions) {
+    this.#o = options;
+  }
+
+  /** See LogRead.read. */
+  read(kind: "tile" | "entries", level: number, index: number, width: number): ReadObject | Promise<ReadObject> {
+    const published = this.#o.publishedSize();
+    const height = kind === "tile" ? level : 0;
+    if (published === null || width > tileWidthAt(height, index, published)) {
+      throw new CairnError("not_published", published === null ? {} : { members: { published_size: published } });
+    }
+    const path = pathOf(kind, level, index, width);
+    return this.#cache.get(path) ?? this.#load(kind, level, index, width, path, published);
+  }
+
+  /** A level-0 tile that was just made: duplicates and readers ask for the newest first. */
+  keep(path: string, bytes: Uint8Array): void {
+    this.#cache.set(path, new CachedObject(bytes));
+  }
+
+  /** A tile that is in the cache or on its way to the store, else null. */
+  atHand(path: string): Uint8Array | null {
+    return this.#cache.get(path)?.bytes ?? this.#o.inFlight(path);
+  }
+
+  /**
+   * A full tile or bundle, whether published or not, through the cache. Throws `tile_missing` where there is none and
+   * `store_unavailable` where the store cannot say.
+   */
+  async full(kind: "tile" | "entries", level: number, index: number): Promise<Uint8Array> {
+    const path = pathOf(kind, level, index, TILE_WIDTH);
+    const cached = this.#cache.get(path);
+    if (cached !== undefined) return cached.bytes;
+    const object = await this.#once(path, async () => {
+      const bytes = await this.#fetch(path);
+      if (bytes === null) throw new CairnError("tile_missing", { detail: path });
+      return checked(kind, path, bytes, TILE_WIDTH);
+    });
+    return object.bytes;
+  }
+
+  async #load(
+    kind: "tile" | "entries",
+    level: number,
+    index: number,
+    width: number,
+    path: string,
+    published: number,
+  ): Promise<ReadObject> {
+    return this.#once(path, async () => {
+      const height = kind === "tile" ? level : 0;
+      const widest = tileWidthAt(height, index, published);
+      const whole = await this.#widest(kind, level, index, widest);
+      if (width === TILE_WIDTH || whole.width === width) return new CachedObject(whole.bytes);
+      const end = kind === "tile" ? width * HASH_BYTES : (bundleOffsets(whole.bytes)[width] as number);
+      return new CachedObject(whole.bytes.slice(0, end));
+    });
+  }
+
+  /** The full object, else the partial one that the published size left. */
+  async #widest(
+    kind: "tile" | "entries",
+    level: number,
+    index: number,
+    widest: number,
+  ): Promise<{ bytes: Uint8Array; width: number }> {
+    if (widest < TILE_WIDTH) {
+      const path = pathOf(kind, level, index, widest);
+      const cached = this.#cache.get(path);
+      if (cached !== undefined) return { bytes: cached.bytes, width: widest };
+      const bytes = await this.#fetch(path);
+      if (bytes !== null) {
+        const object = checked(kind, path, bytes, widest);
+        this.#cache.set(path, object);
+        return { bytes: object.bytes, width: widest };
+      }
+      // Collected meanwhile: then the full one is there.
+    }
+    try {
+      return { bytes: await this.full(kind, level, index), width: TILE_WIDTH };
+    } catch (error) {
+      if (!isCairnError(error, "tile_missing")) throw error;
+      throw new CairnError("store_unavailable", { cause: error });
+    }
+  }
+
+  async #fetch(path: string): Promise<Uint8Array | null> {
+    const flying = this.#o.inFlight(path);
+    if (flying !== null) return flying;
+    try {
+      return (await this.#o.store.get(path))?.bytes ?? null;
+    } catch (error) {
+      if (error instanceof StoreError) throw new CairnError("store_unavailable", { cause: error });
+      throw error;
+    }
+  }
+
+  #once(path: string, load: () => Promise<CachedObject>): Promise<CachedObject> {
+    const under = this.#misses.get(path);
+    if (under !== undefined) return under;
+    const miss = load()
+      .then((object) => {
+        this.#cache.set(path, object);
+        return object;
+      })
+      .finally(() => this.#misses.delete(path));
+    this.#misses.set(path, miss);
+    return miss;
+  }
+}
+
+class CachedObject implements ReadObject {
+  readonly bytes: Uint8Array;
+  /** Bytes beside `bytes` that stay with it. */
+  extra = 0;
+  #etag: string | null = null;
+  #gzip: Promise<Uint8Array> | null = null;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+
+  get etag(): string {
+    this.#etag ??= `"${createHash("sha256").update(this.bytes).digest("hex").slice(0, ETAG_HEX)}"`;
+    return this.#etag;
+  }
+
+  gzip(): Promise<Uint8Array> {
+    this.#gzip ??= compress(this.bytes).catch((error: unknown) => {
+      this.#gzip = null;
+      throw error;
+    });
+    return this.#gzip;
+  }
+}
+
+function pathOf(kind: "tile" | "entries", level: number, index: number, width: number): string {
+  return kind === "tile" ? tilePath(level, index, width) : entriesPath(index, width);
+}
+
+/** Only whole objects are served or relied on: a torn one is the store's fault, not the log's word. */
+function checked(kind: "tile" | "entries", path: string, bytes: Uint8Array, width: number): CachedObject {
+  try {
+    if (kind === "entries") bundleOffsets(bytes, width);
+    else if (bytes.length !== width * HASH_BYTES) throw new CairnError("bad_tile", { detail: `${bytes.length} bytes` });
+  } catch (cause) {
+    throw new CairnError("store_unavailable", { detail: `${path} is damaged in the store`, cause });
+  }
+  return new CachedObject(bytes);
+}
+
