@@ -1,7 +1,7 @@
 // Trust policies: which logs and witnesses are known, and which cosignatures make a checkpoint believable. Parsing follows
 // the octet rules of the format exactly and refuses what it does not know; `verifyCheckpoint` is the one place that says
 // whether a checkpoint is trusted. C2SP tlog-policy.
-import { concatBytes, decodeUtf8, encodeUtf8 } from "./bytes.ts";
+import { concatBytes, decodeUtf8, encodeUtf8, toHex } from "./bytes.ts";
 import { type Checkpoint, parseCheckpoint } from "./checkpoint.ts";
 import { cosignatureTime, noblePrimitives, type SignaturePrimitives, verifierFor } from "./cosignature.ts";
 import { CairnError, isCairnError } from "./errors.ts";
@@ -402,7 +402,7 @@ function checkType(key: VerifierKey, types: readonly number[], what: string): vo
 
 // By the key material alone: one key under two names would otherwise be counted as two parties.
 function checkKeyIsNew(key: VerifierKey, known: Set<string>, what: string): void {
-  const material = String(key.publicKey);
+  const material = toHex(key.publicKey);
   if (known.has(material)) throw malformed(`a second ${what} with the key of ${printVkey(key)}`);
   known.add(material);
 }

@@ -62,15 +62,17 @@ describe.each(implementations)("%s", (_, ed25519) => {
     );
   });
 
-  test("a view into a larger buffer reads as its own bytes", () => {
-    const framed = new Uint8Array(200).fill(0xee);
+  test("views into a larger buffer read as their own bytes, two keys in one buffer too", () => {
+    const framed = new Uint8Array(300).fill(0xee);
     const message = framed.subarray(3, 50);
     framed.set(seed(5), 60);
     const signature = ed25519.sign(message, framed.subarray(60, 92));
     framed.set(signature, 100);
     framed.set(ed25519.publicKey(seed(5)), 165);
+    framed.set(ed25519.publicKey(seed(6)), 197);
     expect(signature).toEqual(nobleEd25519.sign(Uint8Array.from(message), seed(5)));
     expect(ed25519.verify(framed.subarray(100, 164), message, framed.subarray(165, 197))).toBe(true);
+    expect(ed25519.verify(framed.subarray(100, 164), message, framed.subarray(197, 229))).toBe(false);
   });
 });
 
