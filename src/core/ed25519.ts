@@ -7,7 +7,7 @@ import { sha512 } from "@noble/hashes/sha2.js";
 import { concatBytes, equalBytes } from "./bytes.ts";
 import { CairnError } from "./errors.ts";
 
-export const ED25519_SEED_BYTES = 32;
+const ED25519_SEED_BYTES = 32;
 export const ED25519_PUBLIC_KEY_BYTES = 32;
 export const ED25519_SIGNATURE_BYTES = 64;
 

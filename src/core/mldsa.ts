@@ -3,7 +3,7 @@
 import { ml_dsa44 } from "@noble/post-quantum/ml-dsa.js";
 import { CairnError } from "./errors.ts";
 
-export const MLDSA44_SEED_BYTES = 32;
+const MLDSA44_SEED_BYTES = 32;
 export const MLDSA44_PUBLIC_KEY_BYTES = 1312;
 export const MLDSA44_SIGNATURE_BYTES = 2420;
 
