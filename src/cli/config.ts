@@ -1,0 +1,431 @@
+// Environment variables to typed values, once, at the start: the only place that reads the environment for a server. All
+// problems are reported together, and none of them quotes a secret. docs/configuration.md is generated from this table.
+
+import { isIP } from "node:net";
+import { z } from "zod";
+import { decodeUtf8 } from "../core/bytes.ts";
+import { CairnError, isCairnError } from "../core/errors.ts";
+import { type PrivateKey, parsePrivateKey } from "../core/note-key.ts";
+import { isValidKeyName, SIGNATURE_TYPE } from "../core/vkey.ts";
+import type { RateLimit } from "../http/rate-limit.ts";
+import type { LogLimits } from "../log/options.ts";
+import { readSmallFile } from "./files.ts";
+import type { Io } from "./io.ts";
+
+export interface Variable<T> {
+  /** From the variable's text. Its messages follow the variable's name and never quote a secret. */
+  readonly schema: z.ZodType<T, string>;
+  /** The text that stands in where the variable is not set; null: the value is then undefined. */
+  readonly default: string | null;
+  /** What the documentation gives as the default where `default` is null. */
+  readonly otherwise?: string;
+  /** May come as `<NAME>_FILE`, white space at the end ignored. */
+  readonly secret?: true;
+  /** One or two sentences for the documentation. */
+  readonly about: string;
+}
+
+const MAX_SECONDS = 86_400;
+const DEFAULT_RATE: RateLimit = { perSecond: 200, burst: 400 };
+const DEFAULT_LAG_SECONDS = 30;
+
+/** In the order of the documentation. */
+export const VARIABLES = {
+  LISTEN_ADDR: variable({
+    schema: text(parseListenAddress, "reads HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080"),
+    default: "127.0.0.1:8080",
+    about: "Where the server listens. Port 0 lets the system choose.",
+  }),
+  LOG_ORIGIN: variable({
+    schema: text(
+      (value) => (isValidKeyName(value) ? value : null),
+      "is a name without spaces, plus signs and control characters",
+    ),
+    default: null,
+    otherwise: "the key's name",
+    about:
+      "The name of the log for ever, best its URL prefix without `https://` and final slash. It must be the name of its keys.",
+  }),
+  LOG_PRIVATE_KEY: variable({
+    schema: privateKey(SIGNATURE_TYPE.ed25519, "an Ed25519 key"),
+    default: null,
+    otherwise: "required",
+    secret: true,
+    about: "The log's signing key, as `cairn keygen` writes it (Go's note format).",
+  }),
+  LOG_ADDITIONAL_KEYS: variable({
+    schema: text(
+      (value) => eachOf(value, (item) => parseKey(item, SIGNATURE_TYPE.ed25519)),
+      "holds Ed25519 keys as keygen writes them, separated by commas or white space",
+    ),
+    default: null,
+    otherwise: "none",
+    secret: true,
+    about:
+      "Further Ed25519 keys of the same name that sign beside the first, separated by commas or white space: for a rotation.",
+  }),
+  LOG_MLDSA_KEY: variable({
+    schema: privateKey(SIGNATURE_TYPE.mldsa44, "an ML-DSA-44 key"),
+    default: null,
+    otherwise: "none",
+    secret: true,
+    about: "An ML-DSA-44 key of the same name, for a second signature line on each checkpoint. Experimental.",
+  }),
+  LOG_CREATE: variable({
+    schema: flag(),
+    default: "false",
+    about:
+      "`true` for the one start that makes a new log; then take it away. Without it nothing is ever created because something was not found.",
+  }),
+  DATABASE_URL: variable({
+    schema: text(parseDatabaseUrl, "reads sqlite:PATH, such as sqlite:/var/lib/cairn/log.db"),
+    default: "sqlite:./data/log.db",
+    about: "The log's database. What belongs to it lies beside it under names that begin with its own.",
+  }),
+  STORAGE_BACKEND: variable({
+    // The place for the next driver: add its name here, and its variables below.
+    schema: text(
+      (value) => (value === "fs" ? value : null),
+      "is fs; no other storage is in this version, s3 neither",
+    ),
+    default: "fs",
+    about: "Where tiles are kept: `fs`, a folder.",
+  }),
+  FS_ROOT: variable({
+    schema: z.string(),
+    default: "./data/tiles",
+    about:
+      "The folder of tiles, with `STORAGE_BACKEND=fs`. Its paths are those of the URLs; `state/` in it is private.",
+  }),
+  API_KEY: variable({
+    schema: text(
+      (value) => (/^[!-~]+$/.test(value) ? value : null),
+      "has visible ASCII characters only, and no space",
+    ),
+    default: null,
+    otherwise: "none",
+    secret: true,
+    about:
+      "A key that may write, sent as `Authorization: Bearer`. `cairn keys add` makes further ones that can be told apart and revoked.",
+  }),
+  ALLOW_PUBLIC_WRITES: variable({
+    schema: flag(),
+    default: "false",
+    about:
+      "`true` lets anyone write, without a key. Entries are public for ever: decide first what you do about unlawful ones.",
+  }),
+  CHECKPOINT_INTERVAL: variable({
+    schema: seconds(0.01),
+    default: "1",
+    about: "Seconds between published checkpoints, fractions welcome.",
+  }),
+  BATCH_MAX_SIZE: variable({
+    schema: integer(1, 200_000),
+    default: "10000",
+    about: "Entries in one commit at most; a larger `/add-batch` is a commit of its own.",
+  }),
+  BATCH_MAX_AGE_MS: variable({
+    schema: integer(0, 60_000),
+    default: "0",
+    about:
+      "Milliseconds that a commit may be held to gather more entries. 0 is fastest: a commit begins when the last one ends.",
+  }),
+  BACKLOG_MAX_BYTES: variable({
+    schema: integer(1024 * 1024, Number.MAX_SAFE_INTEGER),
+    default: "1073741824",
+    about: "Bytes of entries that may wait for publication; beyond them writes get 503 `backlog_full`.",
+  }),
+  REPUBLISH_INTERVAL: variable({
+    schema: seconds(1),
+    default: "600",
+    about:
+      "Seconds after which an idle log publishes its checkpoint anew, for readers who ask for a fresh one.",
+  }),
+  PROOF_TIMEOUT: variable({
+    schema: seconds(0.1),
+    default: "30",
+    about: "Seconds that `/add?proof=true` waits for a checkpoint before it answers 504 `proof_timeout`.",
+  }),
+  READY_MAX_LAG: variable({
+    schema: seconds(0.1),
+    default: null,
+    otherwise: "30 + `CHECKPOINT_INTERVAL`",
+    about: "Seconds that an acknowledged entry may wait for publication before `/ready` answers 503.",
+  }),
+  RATE_LIMIT_PER_SECOND: variable({
+    schema: rate(),
+    default: null,
+    otherwise: "none on a loopback address, else 200",
+    about:
+      "Writes a second for each key, or for each client address without one. 0 sets no limit; a batch is one write.",
+  }),
+  RATE_LIMIT_BURST_SIZE: variable({
+    schema: integer(1, 1_000_000_000),
+    default: null,
+    otherwise: "twice the rate",
+    about: "Writes at once: they are counted in windows of burst ÷ rate seconds.",
+  }),
+  CLIENT_ADDRESS_HEADER: variable({
+    schema: text(
+      (value) => (/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(value) ? value.toLowerCase() : null),
+      "is the name of one header",
+    ),
+    default: null,
+    otherwise: "none",
+    about:
+      "The header in which your proxy gives the client's address, such as `Fly-Client-IP`; its last element counts. Only behind a proxy that sets it: others could send it too.",
+  }),
+  LOG_LEVEL: variable({
+    schema: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"], {
+      error: "is fatal, error, warn, info, debug, trace or silent",
+    }),
+    default: "info",
+    about: "What the server writes to its own log, one JSON object a line.",
+  }),
+};
+
+/** Names of what is still to come. To set one and have it ignored would be a promise that nobody keeps. */
+const NOT_IN_THIS_VERSION: Readonly<Record<string, string>> = {
+  EXTERNAL_WITNESSES: "witnesses are",
+  WITNESS_POLICY: "witnesses are",
+  WITNESS_QUORUM: "witnesses are",
+  VINDEX_ENABLED: "the verifiable index is",
+  ENTRY_SCHEMA: "entry schemas are",
+};
+
+type Values = {
+  readonly [K in keyof typeof VARIABLES]: (typeof VARIABLES)[K] extends Variable<infer T> ? T : never;
+};
+
+type Environment = Io["env"];
+
+/** What the commands that own a log are told. */
+export interface ServerConfig {
+  readonly listen: ListenAddress;
+  readonly origin: string;
+  readonly keys: {
+    readonly first: PrivateKey;
+    readonly additional: readonly PrivateKey[];
+    readonly mldsa44: PrivateKey | null;
+  };
+  readonly create: boolean;
+  readonly databasePath: string;
+  readonly storage: { readonly backend: "fs"; readonly root: string };
+  readonly apiKey: string | undefined;
+  readonly allowPublicWrites: boolean;
+  readonly limits: LogLimits;
+  /** For each key or address; null: none. */
+  readonly rateLimit: RateLimit | null;
+  /** Lower case. */
+  readonly clientAddressHeader: string | null;
+  readonly logLevel: "fatal" | "error" | "warn" | "info" | "debug" | "trace" | "silent";
+}
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Throws `bad_config` with every problem in its detail, one a line. */
+export async function readConfig(env: Environment): Promise<ServerConfig> {
+  const problems: string[] = [];
+  for (const [name, what] of Object.entries(NOT_IN_THIS_VERSION)) {
+    const value = env[name];
+    if (value !== undefined && value !== "" && value !== "false") {
+      problems.push(`${name} is set, and ${what} not in this version`);
+    }
+  }
+  const values: Record<string, unknown> = {};
+  for (const [name, variable] of Object.entries(VARIABLES) as [string, Variable<unknown>][]) {
+    values[name] = await readVariable(name, variable, env, problems);
+  }
+  const read = values as Values;
+  const keys = checkKeys(read, problems);
+  if (problems.length > 0 || keys === null) throw badConfig(problems);
+
+  const interval = read.CHECKPOINT_INTERVAL;
+  return {
+    listen: read.LISTEN_ADDR,
+    origin: keys.first.name,
+    keys,
+    create: read.LOG_CREATE,
+    databasePath: read.DATABASE_URL,
+    storage: { backend: read.STORAGE_BACKEND, root: read.FS_ROOT },
+    apiKey: read.API_KEY,
+    allowPublicWrites: read.ALLOW_PUBLIC_WRITES,
+    limits: {
+      checkpointIntervalMs: milliseconds(interval),
+      republishIntervalMs: milliseconds(read.REPUBLISH_INTERVAL),
+      proofTimeoutMs: milliseconds(read.PROOF_TIMEOUT),
+      readyMaxLagMs: milliseconds(read.READY_MAX_LAG ?? DEFAULT_LAG_SECONDS + interval),
+      backlogMaxBytes: read.BACKLOG_MAX_BYTES,
+      batchMaxEntries: read.BATCH_MAX_SIZE,
+      batchMaxAgeMs: read.BATCH_MAX_AGE_MS,
+    },
+    rateLimit: rateLimitOf(read),
+    clientAddressHeader: read.CLIENT_ADDRESS_HEADER ?? null,
+    logLevel: read.LOG_LEVEL,
+  };
+}
+
+/** The path in DATABASE_URL, for the commands that need nothing else. Throws `bad_config`. */
+export function readDatabasePath(env: Environment): string {
+  const { schema, default: standard } = VARIABLES.DATABASE_URL;
+  const result = schema.safeParse(env.DATABASE_URL || (standard as string));
+  if (!result.success) throw badConfig([`DATABASE_URL ${messageOf(result.error)}`]);
+  return result.data;
+}
+
+async function readVariable(
+  name: string,
+  variable: Variable<unknown>,
+  env: Environment,
+  problems: string[],
+): Promise<unknown> {
+  // Set and empty is what compose files make of a variable that is not set.
+  let given = env[name] || undefined;
+  const file = variable.secret === true ? env[`${name}_FILE`] || undefined : undefined;
+  if (file !== undefined) {
+    if (given !== undefined) {
+      problems.push(`${name}: both it and ${name}_FILE are set`);
+      return undefined;
+    }
+    try {
+      given = decodeUtf8(await readSmallFile(file)).trimEnd();
+    } catch (error) {
+      problems.push(`${name}_FILE: ${isCairnError(error) ? error.message : String(error)}`);
+      return undefined;
+    }
+  }
+  const value = given ?? variable.default ?? undefined;
+  if (value === undefined) return undefined;
+  const result = variable.schema.safeParse(value);
+  if (result.success) return result.data;
+  problems.push(`${name} ${messageOf(result.error)}`);
+  return undefined;
+}
+
+function checkKeys(read: Partial<Values>, problems: string[]): ServerConfig["keys"] | null {
+  const first = read.LOG_PRIVATE_KEY;
+  if (first === undefined) {
+    if (!problems.some((problem) => problem.startsWith("LOG_PRIVATE_KEY"))) {
+      problems.push("LOG_PRIVATE_KEY is missing, and so is LOG_PRIVATE_KEY_FILE; cairn keygen makes a key");
+    }
+    return null;
+  }
+  const origin = read.LOG_ORIGIN ?? first.name;
+  const additional = read.LOG_ADDITIONAL_KEYS ?? [];
+  const mldsa44 = read.LOG_MLDSA_KEY ?? null;
+  const named: [string, PrivateKey][] = [["LOG_PRIVATE_KEY", first]];
+  for (const key of additional) named.push(["LOG_ADDITIONAL_KEYS", key]);
+  if (mldsa44 !== null) named.push(["LOG_MLDSA_KEY", mldsa44]);
+  for (const [name, key] of named) {
+    if (key.name !== origin) problems.push(`${name} is a key of ${key.name}, and the origin is ${origin}`);
+  }
+  const ids = [first, ...additional].map(({ keyId }) => keyId);
+  if (new Set(ids).size !== ids.length) problems.push("LOG_ADDITIONAL_KEYS repeats a key");
+  return { first, additional, mldsa44 };
+}
+
+function rateLimitOf(read: Values): RateLimit | null {
+  const { LISTEN_ADDR: listen, RATE_LIMIT_PER_SECOND: perSecond, RATE_LIMIT_BURST_SIZE: burst } = read;
+  if (perSecond === 0 || (perSecond === undefined && isLoopback(listen.host))) return null;
+  if (perSecond === undefined) return { ...DEFAULT_RATE, ...(burst === undefined ? {} : { burst }) };
+  return { perSecond, burst: burst ?? Math.max(1, Math.ceil(2 * perSecond)) };
+}
+
+/** True for an address that only this machine reaches. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
+/** Without a default text the value may be undefined. */
+function variable<T>(declaration: Variable<T> & { readonly default: string }): Variable<T>;
+function variable<T>(declaration: Variable<T> & { readonly default: null }): Variable<T | undefined>;
+function variable<T>(declaration: Variable<T>): Variable<T | undefined> {
+  return declaration;
+}
+
+/** What `parse` makes of the text; null is the problem that `message` states. */
+function text<T>(parse: (text: string) => T | null, message: string): z.ZodType<T, string> {
+  return z.string().transform((value, context): T => {
+    const parsed = parse(value);
+    if (parsed !== null) return parsed;
+    context.addIssue({ code: "custom", message });
+    return z.NEVER;
+  });
+}
+
+function flag(): z.ZodType<boolean, string> {
+  return text((value) => (value === "true" ? true : value === "false" ? false : null), "is true or false");
+}
+
+function integer(minimum: number, maximum: number): z.ZodType<number, string> {
+  return text((value) => {
+    const number = Number(value);
+    return /^[0-9]{1,16}$/.test(value) && number >= minimum && number <= maximum ? number : null;
+  }, `is a whole number from ${minimum} to ${maximum}`);
+}
+
+function decimal(value: string): number | null {
+  return /^[0-9]{1,9}(?:\.[0-9]{1,9})?$/.test(value) ? Number(value) : null;
+}
+
+function seconds(minimum: number): z.ZodType<number, string> {
+  return text((value) => {
+    const number = decimal(value);
+    return number !== null && number >= minimum && number <= MAX_SECONDS ? number : null;
+  }, `is a number of seconds from ${minimum} to ${MAX_SECONDS}`);
+}
+
+function rate(): z.ZodType<number, string> {
+  return text(decimal, "is a number, 0 for no limit");
+}
+
+function privateKey(type: number, what: string): z.ZodType<PrivateKey, string> {
+  return text((value) => parseKey(value, type), `is not ${what} as cairn keygen writes it`);
+}
+
+function parseKey(value: string, type: number): PrivateKey | null {
+  try {
+    const key = parsePrivateKey(value);
+    return key.type === type ? key : null;
+  } catch (error) {
+    if (isCairnError(error)) return null;
+    throw error;
+  }
+}
+
+function eachOf<T>(value: string, parse: (item: string) => T | null): readonly T[] | null {
+  const items = value.split(/[\s,]+/).filter((item) => item !== "");
+  const parsed = items.map(parse);
+  return parsed.includes(null) ? null : (parsed as T[]);
+}
+
+function parseListenAddress(value: string): ListenAddress | null {
+  const match = /^(?:\[([0-9A-Fa-f:.%a-z]+)\]|([^:[\]\s]+)):([0-9]{1,5})$/.exec(value);
+  if (match === null) return null;
+  const [, bracketed, plain, digits] = match;
+  if (bracketed !== undefined && isIP(bracketed) !== 6) return null;
+  const port = Number(digits);
+  return port <= 65_535 ? { host: (bracketed ?? plain) as string, port } : null;
+}
+
+/** The path of a SQLite URL. `mode=rwc`, which others need to create a file, changes nothing here: see LOG_CREATE. */
+function parseDatabaseUrl(value: string): string | null {
+  const match = /^sqlite:(?:\/\/)?([^?#]+)(?:\?mode=rwc?)?$/.exec(value);
+  const path = match?.[1];
+  return path === undefined || path.startsWith(":memory:") || path.endsWith("/") ? null : path;
+}
+
+function milliseconds(seconds: number): number {
+  return Math.round(seconds * 1000);
+}
+
+function messageOf(error: z.ZodError): string {
+  return error.issues.map(({ message }) => message).join(", ");
+}
+
+function badConfig(problems: readonly string[]): CairnError {
+  return new CairnError("bad_config", { detail: `\n  ${problems.join("\n  ")}\n` });
+}

@@ -1,0 +1,37 @@
+// Which commands there are.
+
+import { defineGroup, type GroupEntry } from "./group.ts";
+
+/** In the order of `cairn --help`. */
+const COMMANDS: Readonly<Record<string, GroupEntry>> = {
+  keygen: {
+    summary: "Make a signing key for a log or a witness.",
+    load: async () => (await import("./keygen.ts")).keygen,
+  },
+  keys: {
+    summary: "Make, list and revoke the API keys of publishers.",
+    load: async () => (await import("./keys.ts")).keys,
+  },
+  policy: {
+    summary: "Print what a verifier pins: a log's keys and its witness policy.",
+    load: async () => (await import("./policy.ts")).policy,
+  },
+  add: {
+    summary: "Log files, or lines of NDJSON, and print their indices.",
+    load: async () => (await import("./add.ts")).add,
+  },
+  prove: {
+    summary: "Fetch the proof of an entry from a log.",
+    load: async () => (await import("./prove.ts")).prove,
+  },
+  verify: {
+    summary: "Verify a proof offline, or that a log only ever grew.",
+    load: async () => (await import("./verify.ts")).verify,
+  },
+  fsck: {
+    summary: "Rebuild a whole log from its entries and compare.",
+    load: async () => (await import("./fsck.ts")).fsck,
+  },
+};
+
+export const cairn = defineGroup("cairn", COMMANDS);
