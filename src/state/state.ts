@@ -66,7 +66,10 @@ export class StateError extends Error {
   /** True where the disk or the database had no room left. */
   readonly noSpace: boolean;
 
-  constructor(message: string, options: { outcome: "not_applied" | "unknown"; noSpace?: boolean; cause?: unknown }) {
+  constructor(
+    message: string,
+    options: { outcome: "not_applied" | "unknown"; noSpace?: boolean; cause?: unknown },
+  ) {
     super(message, { cause: options.cause });
     this.name = "StateError";
     this.outcome = options.outcome;
@@ -113,6 +116,8 @@ export interface State {
   recordPublished(note: StoredNote): Promise<void>;
   /** A kept published note of exactly that size (the newest of that size), or null. */
   publishedNote(size: number): Promise<Uint8Array | null>;
+  /** Keeps the published note of that size for ever; false where none of that size is kept. */
+  markAnchored(size: number): Promise<boolean>;
 
   recordSynced(size: number): Promise<void>;
   /**
@@ -126,22 +131,46 @@ export interface State {
   freeBytes(): Promise<number>;
 
   // For `recover` only.
-  /** Replaces integrated, signed and published, and the synced size, in one transaction. */
+  /**
+   * Replaces integrated, signed and published, and the synced size, in one transaction. Retained rows that end below the
+   * new integrated size are dropped, since they would leave a gap behind them: the caller has found every entry below
+   * the head in storage.
+   */
   resetHeads(heads: {
     integrated: TreeHead;
     signed: StoredNote | null;
     published: StoredNote | null;
     syncedSize: number;
   }): Promise<void>;
-  /** Moves all rows with an index at or above `from` to the set-aside table (a straddling row is split). */
+  /**
+   * Moves all rows with an index at or above `from` to the set-aside table (a straddling row is split), in one
+   * transaction. `resetHeads` belongs to it wherever the integrated size lies above `from`.
+   */
   setAsideRows(from: number, reason: string): Promise<void>;
-  /** Inserts rows at the end, found in storage; each must continue the last. */
+  /**
+   * Inserts rows at the end, found in storage, in one transaction; each must continue the last. Where no row is retained
+   * the first may begin anywhere up to the integrated size, and the last must reach it.
+   */
   adoptRows(rows: readonly Row[]): Promise<void>;
   listSetAside(): Promise<SetAsideRow[]>;
   removeSetAside(ids: readonly number[]): Promise<void>;
 
   close(): Promise<void>;
 }
+
+/** What can be read beside a running log, from another process. */
+export type ReadableState = Pick<
+  State,
+  | "location"
+  | "identity"
+  | "snapshot"
+  | "readRows"
+  | "readHashes"
+  | "publishedNote"
+  | "freeBytes"
+  | "listSetAside"
+  | "close"
+>;
 
 /** Published notes kept besides those of anchored sizes. */
 export const PUBLISHED_NOTES_KEPT = 1000;

@@ -1,0 +1,186 @@
+// Calls between the main thread and a thread that holds a database connection: one message a call and one an answer, in
+// order. Buffers named with a message are moved, not copied. Errors arrive as what they were thrown as.
+
+import { type MessagePort, Worker } from "node:worker_threads";
+import { CairnError, type ErrorCode } from "../core/errors.ts";
+import { StateError } from "./state.ts";
+
+interface Call {
+  readonly id: number;
+  readonly method: string;
+  readonly args: readonly unknown[];
+}
+
+type Answer =
+  | { readonly id: number; readonly value: unknown }
+  | { readonly id: number; readonly error: SentError };
+
+/** Errors lose their class on the way between threads, so what they say travels as data. */
+type SentError =
+  | { readonly kind: "cairn"; readonly code: ErrorCode; readonly detail: string | undefined }
+  | {
+      readonly kind: "state";
+      readonly message: string;
+      readonly outcome: "not_applied" | "unknown";
+      readonly noSpace: boolean;
+    }
+  | { readonly kind: "other"; readonly message: string };
+
+/** The methods of an interface of promises, as the thread carries them out: at once. */
+export type Handlers<Methods> = {
+  readonly [Name in keyof Methods]: Methods[Name] extends (...args: infer Args) => Promise<infer Result>
+    ? (...args: Args) => Result
+    : never;
+};
+
+/** The thread's side. */
+export interface ThreadService<Methods> {
+  readonly handlers: Handlers<Methods>;
+  /** The buffers that go with an answer, moved. */
+  buffersOf(method: keyof Methods, value: unknown): readonly ArrayBuffer[];
+  /** Runs after every answer, when its receiver no longer waits for this thread. */
+  afterAnswer(): void;
+  close(): void;
+}
+
+const OPEN = 0;
+const CLOSE = "close";
+
+/** Opens a service and answers calls until it is told to close. The first answer says whether it could be opened. */
+export async function serveCalls<Methods>(
+  port: MessagePort,
+  open: () => Promise<ThreadService<Methods>>,
+): Promise<void> {
+  let service: ThreadService<Methods>;
+  try {
+    service = await open();
+  } catch (error) {
+    port.postMessage({ id: OPEN, error: toSent(error) } satisfies Answer);
+    return;
+  }
+  port.on("message", ({ id, method, args }: Call) => {
+    try {
+      if (method === CLOSE) {
+        service.close();
+        port.postMessage({ id, value: undefined } satisfies Answer);
+        port.close();
+        return;
+      }
+      const name = method as keyof Methods;
+      const handler = service.handlers[name] as (...args: readonly unknown[]) => unknown;
+      const value = handler(...args);
+      port.postMessage({ id, value } satisfies Answer, [...new Set(service.buffersOf(name, value))]);
+    } catch (error) {
+      port.postMessage({ id, error: toSent(error) } satisfies Answer);
+    }
+    service.afterAnswer();
+  });
+  port.postMessage({ id: OPEN, value: undefined } satisfies Answer);
+}
+
+/** The main thread's side of one such thread. */
+export class DatabaseThread {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, { done: (value: unknown) => void; fail: (error: Error) => void }>();
+  #lastId = OPEN;
+  #gone: Error | null = null;
+  #exited: Promise<void>;
+
+  /** Starts the module `name` of this folder (no extension) and waits until its database is open. */
+  static async start(name: string, data: unknown): Promise<DatabaseThread> {
+    const thread = new DatabaseThread(startWorker(name, data));
+    try {
+      await thread.#answer(OPEN);
+    } catch (error) {
+      await thread.#worker.terminate();
+      throw error;
+    }
+    return thread;
+  }
+
+  private constructor(worker: Worker) {
+    this.#worker = worker;
+    worker.on("message", (answer: Answer) => {
+      const waiting = this.#waiting.get(answer.id);
+      this.#waiting.delete(answer.id);
+      if ("error" in answer) waiting?.fail(fromSent(answer.error));
+      else waiting?.done(answer.value);
+    });
+    worker.on("error", (error) => this.#lose(error));
+    this.#exited = new Promise((resolve) => {
+      worker.on("exit", (code) => {
+        this.#lose(new Error(`it ended with code ${code}`));
+        resolve();
+      });
+    });
+  }
+
+  call(method: string, args: readonly unknown[], move: readonly ArrayBuffer[] = []): Promise<unknown> {
+    if (this.#gone !== null) return Promise.reject(this.#gone);
+    const id = ++this.#lastId;
+    try {
+      this.#worker.postMessage({ id, method, args } satisfies Call, [...new Set(move)]);
+    } catch (cause) {
+      // Not sent: a buffer that was moved away before, for one.
+      const message = cause instanceof Error ? cause.message : String(cause);
+      return Promise.reject(new StateError(message, { outcome: "not_applied", cause }));
+    }
+    return this.#answer(id);
+  }
+
+  /** Closes the database after the calls before it, and ends the thread. Later calls are refused. */
+  async close(): Promise<void> {
+    if (this.#gone === null) {
+      const closed = this.call(CLOSE, []);
+      this.#gone = new StateError("the database is closed", { outcome: "not_applied" });
+      await closed;
+    }
+    await this.#exited;
+  }
+
+  #answer(id: number): Promise<unknown> {
+    return new Promise((done, fail) => this.#waiting.set(id, { done, fail }));
+  }
+
+  /** The thread died: nobody knows what became of the calls it had. */
+  #lose(cause: Error): void {
+    const error = new StateError(`the database's thread is gone: ${cause.message}`, {
+      outcome: "unknown",
+      cause,
+    });
+    this.#gone ??= error;
+    const waiting = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const { fail } of waiting) fail(error);
+  }
+}
+
+function startWorker(name: string, data: unknown): Worker {
+  if (!import.meta.url.endsWith(".ts")) {
+    return new Worker(new URL(`./${name}.js`, import.meta.url), { workerData: data });
+  }
+  // From the sources, in tests: a thread does not inherit the TypeScript loader, so it registers its own.
+  const loader = JSON.stringify(import.meta.resolve("tsx/esm/api"));
+  const module = JSON.stringify(new URL(`./${name}.ts`, import.meta.url).href);
+  const script = `import(${loader}).then((tsx) => { tsx.register(); return import(${module}); })`;
+  return new Worker(script, { eval: true, workerData: data });
+}
+
+function toSent(error: unknown): SentError {
+  if (error instanceof CairnError) return { kind: "cairn", code: error.code, detail: error.detail };
+  if (error instanceof StateError) {
+    return { kind: "state", message: error.message, outcome: error.outcome, noSpace: error.noSpace };
+  }
+  return { kind: "other", message: error instanceof Error ? error.message : String(error) };
+}
+
+function fromSent(sent: SentError): Error {
+  switch (sent.kind) {
+    case "cairn":
+      return new CairnError(sent.code, sent.detail === undefined ? {} : { detail: sent.detail });
+    case "state":
+      return new StateError(sent.message, { outcome: sent.outcome, noSpace: sent.noSpace });
+    case "other":
+      return new StateError(sent.message, { outcome: "unknown" });
+  }
+}

@@ -1,0 +1,108 @@
+// The embedded driver of the log's state: SQLite in worker threads. One thread writes; a second, with a connection of
+// its own, reads rows, so that a long read holds no commit. A commit's buffers are moved to the thread and back.
+
+import { resolve } from "node:path";
+import { CairnError } from "../core/errors.ts";
+import type { ReaderData, ReaderMethods } from "./sqlite-reader.ts";
+import { DatabaseThread } from "./sqlite-thread.ts";
+import type { WriterData, WriterMethods } from "./sqlite-writer.ts";
+import type { ReadableState, Row, State } from "./state.ts";
+
+/**
+ * Opens the database at `path`, to write or to read beside its writer. The writer holds the log's lock (lock.ts), and
+ * with `create` a database is made where none is, in a folder that exists; no identity is written. Throws `log_absent`
+ * where there is none, `format_newer`, `identity_mismatch` for another program's file, `database_locked` where a reader
+ * elsewhere keeps the write-ahead log from being emptied, `file_unreadable` with the reason, `missing_dependency`; and
+ * StateError `noSpace` where the disk has no room at all.
+ */
+export async function openSqliteState(
+  path: string,
+  options: { mode: "write"; create?: boolean },
+): Promise<State>;
+export async function openSqliteState(path: string, options: { mode: "read" }): Promise<ReadableState>;
+export async function openSqliteState(
+  path: string,
+  options: { mode: "write"; create?: boolean } | { mode: "read" },
+): Promise<ReadableState> {
+  const absolute = resolve(path);
+  // The library trims names, so it would open another file than the one that was asked for.
+  if (absolute !== absolute.trim()) {
+    throw new CairnError("bad_config", { detail: `the database's name must not end in a space: "${path}"` });
+  }
+  const location = `sqlite:${absolute}`;
+  if (options.mode === "read") {
+    return readable(location, await startReader(absolute));
+  }
+  const writerData: WriterData = { path: absolute, create: options.create === true };
+  const writer = await DatabaseThread.start("sqlite-writer", writerData);
+  try {
+    return writable(location, writer, await startReader(absolute));
+  } catch (error) {
+    await writer.close();
+    throw error;
+  }
+}
+
+function startReader(path: string): Promise<DatabaseThread> {
+  return DatabaseThread.start("sqlite-reader", { path } satisfies ReaderData);
+}
+
+function readable(location: string, reader: DatabaseThread): ReadableState {
+  const read = caller<ReaderMethods>(reader);
+  return {
+    location,
+    identity: () => read("identity"),
+    snapshot: () => read("snapshot"),
+    readRows: (from, maxBytes) => read("readRows", from, maxBytes),
+    readHashes: (from, maxRows) => read("readHashes", from, maxRows),
+    publishedNote: (size) => read("publishedNote", size),
+    freeBytes: () => read("freeBytes"),
+    listSetAside: () => read("listSetAside"),
+    close: () => reader.close(),
+  };
+}
+
+function writable(location: string, writer: DatabaseThread, reader: DatabaseThread): State {
+  const write = caller<WriterMethods>(writer);
+  const { readRows, readHashes, publishedNote, freeBytes } = readable(location, reader);
+  return {
+    location,
+    readRows,
+    readHashes,
+    publishedNote,
+    freeBytes,
+    identity: () => write("identity"),
+    snapshot: () => write("snapshot"),
+    listSetAside: () => write("listSetAside"),
+    create: (identity, emptyRoot) => write("create", identity, emptyRoot),
+    setPendingKeys: (keys) => write("setPendingKeys", keys),
+    finishKeys: () => write("finishKeys"),
+    commit: (row) => writer.call("commit", [row], [row.hashes.buffer, row.bytes.buffer]) as Promise<Row>,
+    recordIntegrated: (head) => write("recordIntegrated", head),
+    recordSigned: (note) => write("recordSigned", note),
+    recordPublished: (note) => write("recordPublished", note),
+    markAnchored: (size) => write("markAnchored", size),
+    recordSynced: (size) => write("recordSynced", size),
+    dropRows: (size, maxBytes) => write("dropRows", size, maxBytes),
+    shrink: (maxBytes) => write("shrink", maxBytes),
+    resetHeads: (heads) => write("resetHeads", heads),
+    setAsideRows: (from, reason) => write("setAsideRows", from, reason),
+    adoptRows: (rows) => write("adoptRows", rows),
+    removeSetAside: (ids) => write("removeSetAside", ids),
+    async close() {
+      // The reader first: the last connection to go empties the write-ahead log, and only the writer can.
+      await reader.close();
+      await writer.close();
+    },
+  };
+}
+
+type Method = (...args: never[]) => Promise<unknown>;
+
+/** Typed calls by the name of the method. */
+function caller<Methods>(thread: DatabaseThread) {
+  return <Name extends keyof Methods & string>(
+    name: Name,
+    ...args: Methods[Name] extends Method ? Parameters<Methods[Name]> : never
+  ) => thread.call(name, args) as Methods[Name] extends Method ? ReturnType<Methods[Name]> : never;
+}
