@@ -4,6 +4,10 @@ import { defineGroup, type GroupEntry } from "./group.ts";
 
 /** In the order of `cairn --help`. */
 const COMMANDS: Readonly<Record<string, GroupEntry>> = {
+  serve: {
+    summary: "Run a log.",
+    load: async () => (await import("./serve.ts")).serve,
+  },
   keygen: {
     summary: "Make a signing key for a log or a witness.",
     load: async () => (await import("./keygen.ts")).keygen,
@@ -27,6 +31,14 @@ const COMMANDS: Readonly<Record<string, GroupEntry>> = {
   verify: {
     summary: "Verify a proof offline, or that a log only ever grew.",
     load: async () => (await import("./verify.ts")).verify,
+  },
+  recover: {
+    summary: "Get a log back from its tiles, its database, or a mirror.",
+    load: async () => (await import("./recover.ts")).recover,
+  },
+  gc: {
+    summary: "Remove partial tiles that full ones have replaced.",
+    load: async () => (await import("./gc.ts")).gc,
   },
   fsck: {
     summary: "Rebuild a whole log from its entries and compare.",

@@ -28,7 +28,8 @@ export function createNodeBulkHasher(): BulkHasher {
       else for (let i = 0; i < HASH_BYTES; i++) target[offset + i] = digest.charCodeAt(i);
     },
     fullTileRoot(tile) {
-      if (tile.length !== TILE_BYTES) throw new RangeError(`a full tile is ${TILE_BYTES} bytes, not ${tile.length}`);
+      if (tile.length !== TILE_BYTES)
+        throw new RangeError(`a full tile is ${TILE_BYTES} bytes, not ${tile.length}`);
       work.set(tile, 1);
       for (let count = PAIRS; count >= 1; count >>= 1) {
         for (let i = 0; i < count; i++) {

@@ -62,7 +62,12 @@ export interface LogRead {
    * A tile or bundle of any width whose end is at or below the published size, else `not_published`. Answers at once
    * (no promise) where the bytes are cached, since this is the hottest read.
    */
-  read(kind: "tile" | "entries", level: number, index: number, width: number): ReadObject | Promise<ReadObject>;
+  read(
+    kind: "tile" | "entries",
+    level: number,
+    index: number,
+    width: number,
+  ): ReadObject | Promise<ReadObject>;
   /** tlog-proof text for an index in the newest published checkpoint, or in a kept one of size `size`. Coded errors. */
   proof(index: number, size?: number): Promise<Uint8Array>;
 }

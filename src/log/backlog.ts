@@ -37,7 +37,8 @@ export class Backlog {
 
   /** Takes a committed row. */
   push(row: Row): void {
-    if (row.first !== this.#end) throw new CairnError("internal", { detail: `row ${row.first} after ${this.#end}` });
+    if (row.first !== this.#end)
+      throw new CairnError("internal", { detail: `row ${row.first} after ${this.#end}` });
     this.#end = row.first + row.count;
     if (this.#held !== row.first || this.#bytes >= BACKLOG_MEMORY_BYTES) return;
     this.#hold(row);
@@ -53,7 +54,8 @@ export class Backlog {
         continue;
       }
       if (first !== undefined && index >= first.first) return first;
-      if (first !== undefined) throw new CairnError("internal", { detail: `index ${index} was integrated before` });
+      if (first !== undefined)
+        throw new CairnError("internal", { detail: `index ${index} was integrated before` });
       const read = await this.#state.readRows(index, READ_BACK_BYTES);
       // Rows that were committed while this read was under way may have been held since.
       if (this.#rows.length > 0) continue;

@@ -34,7 +34,9 @@ export async function readCreating(databasePath: string): Promise<string | null>
   }
   const id = text.trim();
   if (!/^[0-9a-f]{32}$/.test(id)) {
-    throw new CairnError("creation_unfinished", { detail: `${creatingPath(databasePath)} holds no database id` });
+    throw new CairnError("creation_unfinished", {
+      detail: `${creatingPath(databasePath)} holds no database id`,
+    });
   }
   return id;
 }
@@ -50,7 +52,9 @@ export async function exists(path: string): Promise<boolean> {
 }
 
 /** What stands in a store, for the question whether a log is there. */
-export async function surveyStore(store: ObjectStore): Promise<{ head: Uint8Array | null; rest: string | null }> {
+export async function surveyStore(
+  store: ObjectStore,
+): Promise<{ head: Uint8Array | null; rest: string | null }> {
   const head = (await store.get(HEAD_KEY))?.bytes ?? null;
   if ((await store.get(CHECKPOINT_KEY)) !== null) return { head, rest: CHECKPOINT_KEY };
   for await (const key of store.list("tile/")) return { head, rest: key };
@@ -76,7 +80,8 @@ export async function createLog(options: LogOptions, store: ObjectStore, state: 
       detail: `${store.location} holds ${rest ?? HEAD_KEY} and ${state.location} is empty; see cairn recover`,
     });
   }
-  if (rest !== null) throw new CairnError("creation_unfinished", { detail: `${store.location} holds ${rest} already` });
+  if (rest !== null)
+    throw new CairnError("creation_unfinished", { detail: `${store.location} holds ${rest} already` });
 
   const databaseId = begun ?? randomBytes(16).toString("hex");
   if (begun === null) {
@@ -100,7 +105,8 @@ export async function createLog(options: LogOptions, store: ObjectStore, state: 
     });
     if ((await store.createDurable(HEAD_KEY, made)).outcome === "refused") {
       const there = await store.get(HEAD_KEY);
-      if (there === null || !equalBytes(there.bytes, made)) throw new CairnError("log_exists", { detail: HEAD_KEY });
+      if (there === null || !equalBytes(there.bytes, made))
+        throw new CairnError("log_exists", { detail: HEAD_KEY });
     }
   } else {
     const record = parseHead(head);

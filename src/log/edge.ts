@@ -31,7 +31,11 @@ export interface RestoredEdge {
 }
 
 /** The edge at `size`. Throws `tile_missing` where a bundle below it, or what a tile could be made from, is not there. */
-export async function restoreEdge(store: ObjectStore, hasher: BulkHasher, size: number): Promise<RestoredEdge> {
+export async function restoreEdge(
+  store: ObjectStore,
+  hasher: BulkHasher,
+  size: number,
+): Promise<RestoredEdge> {
   const repairs: Repair[] = [];
   const partial = size % TILE_WIDTH;
   const edge = await RightEdge.restore(hasher, size, (level, index, width) =>
@@ -70,7 +74,8 @@ export async function foldRows(
     if (rows.length === 0) throw new CairnError("internal", { detail: `no row holds index ${edge.size}` });
     for (const row of rows) {
       let position = edge.size - row.first;
-      if (position < 0) throw new CairnError("internal", { detail: `rows end at ${edge.size}, go on at ${row.first}` });
+      if (position < 0)
+        throw new CairnError("internal", { detail: `rows end at ${edge.size}, go on at ${row.first}` });
       while (position < row.count) {
         const next = Math.min(row.count - position, (wanted[0] ?? Number.POSITIVE_INFINITY) - edge.size);
         edge.append(row.hashes, position * HASH_BYTES, next, () => undefined);
@@ -131,7 +136,13 @@ export function leafHashesOf(bundle: Uint8Array, count: number, hasher: BulkHash
   const offsets = bundleOffsets(bundle, count);
   const hashes = new Uint8Array(count * HASH_BYTES);
   for (let i = 0; i < count; i++) {
-    hasher.leafInto(bundle, (offsets[i] as number) + LENGTH_BYTES, offsets[i + 1] as number, hashes, i * HASH_BYTES);
+    hasher.leafInto(
+      bundle,
+      (offsets[i] as number) + LENGTH_BYTES,
+      offsets[i + 1] as number,
+      hashes,
+      i * HASH_BYTES,
+    );
   }
   return hashes;
 }

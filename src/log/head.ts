@@ -62,7 +62,8 @@ export function parseHead(bytes: Uint8Array): HeadRecord {
   if (typeof value !== "object" || value === null) throw damaged("it is not an object");
   const { format, database, epoch, holder, origin, key_ids: keyIds, note, frozen } = value;
   if (typeof format !== "number" || !Number.isSafeInteger(format)) throw damaged("format");
-  if (format > HEAD_FORMAT) throw new CairnError("format_newer", { detail: `state/head has format ${format}` });
+  if (format > HEAD_FORMAT)
+    throw new CairnError("format_newer", { detail: `state/head has format ${format}` });
   if (typeof database !== "string" || !/^[0-9a-f]{32}$/.test(database)) throw damaged("database");
   if (typeof epoch !== "number" || !Number.isSafeInteger(epoch) || epoch < 0) throw damaged("epoch");
   if (typeof holder !== "string" || !/^[0-9a-f]{32}$/.test(holder)) throw damaged("holder");

@@ -47,7 +47,8 @@ export interface JudgeOptions {
 export async function judge(options: JudgeOptions): Promise<Judged> {
   const { keys, store, state } = options;
   const object = await store.get(HEAD_KEY);
-  if (object === null) throw new CairnError("head_damaged", { detail: `there is no ${HEAD_KEY} in ${store.location}` });
+  if (object === null)
+    throw new CairnError("head_damaged", { detail: `there is no ${HEAD_KEY} in ${store.location}` });
   const record = parseHead(object.bytes);
   await judgeIdentity(keys, state, record);
   const signed = readNote("head_damaged", Buffer.from(record.note), keys);
@@ -97,18 +98,26 @@ async function judgeIdentity(keys: LogKeys, state: State, record: HeadRecord): P
   if (identity.origin !== keys.origin) {
     throw mismatch("the database's origin", identity.origin, `LOG_ORIGIN's ${keys.origin}`);
   }
-  if (record.origin !== keys.origin) throw mismatch("state/head's origin", record.origin, `LOG_ORIGIN's ${keys.origin}`);
+  if (record.origin !== keys.origin)
+    throw mismatch("state/head's origin", record.origin, `LOG_ORIGIN's ${keys.origin}`);
   if (record.database !== identity.databaseId) {
     throw mismatch("state/head's database", record.database, identity.databaseId);
   }
   const configured = keyIdsOf(keys).join(", ");
-  const recorded = [identity.keys, identity.pendingKeys].filter((ids) => ids !== null).map((ids) => ids.join(", "));
-  if (!recorded.includes(configured)) throw mismatch("the database's keys", recorded.join(" or "), configured);
+  const recorded = [identity.keys, identity.pendingKeys]
+    .filter((ids) => ids !== null)
+    .map((ids) => ids.join(", "));
+  if (!recorded.includes(configured))
+    throw mismatch("the database's keys", recorded.join(" or "), configured);
   const inHead = [...record.keyIds].sort().join(", ");
   if (!recorded.includes(inHead)) throw mismatch("state/head's keys", inHead, recorded.join(" or "));
 }
 
-function readNote(code: "head_damaged" | "checkpoint_damaged" | "state_wrong", bytes: Uint8Array, keys: LogKeys): OwnNote {
+function readNote(
+  code: "head_damaged" | "checkpoint_damaged" | "state_wrong",
+  bytes: Uint8Array,
+  keys: LogKeys,
+): OwnNote {
   try {
     return { bytes, ...readOwnCheckpoint(bytes, keys.origin, keys.verifiers) };
   } catch (cause) {
@@ -129,7 +138,8 @@ function refuseBeyond(what: string, size: number, nextIndex: number): void {
 async function bundleBeyond(store: ObjectStore, nextIndex: number): Promise<string | null> {
   const index = Math.floor(nextIndex / TILE_WIDTH);
   const width = nextIndex % TILE_WIDTH;
-  for (const key of [entriesPath(index), entriesPath(index + 1)]) if ((await store.get(key)) !== null) return key;
+  for (const key of [entriesPath(index), entriesPath(index + 1)])
+    if ((await store.get(key)) !== null) return key;
   for await (const key of store.list(`${entriesPath(index)}.p/`)) {
     if (Number(key.slice(key.lastIndexOf("/") + 1)) > width) return key;
   }
@@ -156,7 +166,10 @@ async function compareRoots(
     { what: "the database's integrated head", ...snapshot.integrated },
   ];
   if (snapshot.signed !== null) {
-    recorded.push({ what: "the database's signed head", ...readNote("state_wrong", snapshot.signed.note, keys) });
+    recorded.push({
+      what: "the database's signed head",
+      ...readNote("state_wrong", snapshot.signed.note, keys),
+    });
   }
   if (published !== null) recorded.push({ what: "the published checkpoint", ...published });
   if (inStore !== null) recorded.push({ what: CHECKPOINT_KEY, ...inStore });
@@ -164,13 +177,19 @@ async function compareRoots(
   // checkpoint that was put back by hand, and the newer one is published again.
   const comparable = recorded.filter((each) => each.size >= snapshot.firstRetained);
   events.note("comparing", { from: snapshot.firstRetained, to: snapshot.nextIndex });
-  await foldRows(state, edge, snapshot.nextIndex, comparable.map((each) => each.size), (size) => {
-    const root = edge.root();
-    for (const each of comparable) {
-      if (each.size !== size || equalBytes(each.root, root)) continue;
-      throw new CairnError("root_mismatch", {
-        detail: `at size ${size} ${each.what} has ${toHex(each.root)}, this database ${toHex(root)}`,
-      });
-    }
-  });
+  await foldRows(
+    state,
+    edge,
+    snapshot.nextIndex,
+    comparable.map((each) => each.size),
+    (size) => {
+      const root = edge.root();
+      for (const each of comparable) {
+        if (each.size !== size || equalBytes(each.root, root)) continue;
+        throw new CairnError("root_mismatch", {
+          detail: `at size ${size} ${each.what} has ${toHex(each.root)}, this database ${toHex(root)}`,
+        });
+      }
+    },
+  );
 }

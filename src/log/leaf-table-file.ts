@@ -29,7 +29,12 @@ export interface SavedTable {
 }
 
 /** Saves the table as it stands; entries that are added meanwhile may or may not be in what is saved. */
-export async function saveTable(path: string, table: LeafTable, databaseId: string, covered: number): Promise<void> {
+export async function saveTable(
+  path: string,
+  table: LeafTable,
+  databaseId: string,
+  covered: number,
+): Promise<void> {
   await writeFileDurable(path, chunks(table, databaseId, covered), { mode: 0o600 });
 }
 
@@ -58,14 +63,19 @@ async function* chunks(table: LeafTable, databaseId: string, covered: number): A
 }
 
 /** The saved table, or null where there is none that can be used for that database up to `nextIndex`. */
-export async function loadTable(path: string, databaseId: string, nextIndex: number): Promise<SavedTable | null> {
+export async function loadTable(
+  path: string,
+  databaseId: string,
+  nextIndex: number,
+): Promise<SavedTable | null> {
   const handle = await open(path, "r").catch(() => null);
   if (handle === null) return null;
   try {
     const header = Buffer.alloc(HEADER_BYTES);
     if ((await handle.read(header, 0, HEADER_BYTES, 0)).bytesRead !== HEADER_BYTES) return null;
     if (header.readUInt32BE(HEADER_BYTES - 4) !== crc32(header.subarray(0, HEADER_BYTES - 4))) return null;
-    if (header.toString("latin1", 0, 8) !== MAGIC || header.toString("hex", 8, 24) !== databaseId) return null;
+    if (header.toString("latin1", 0, 8) !== MAGIC || header.toString("hex", 8, 24) !== databaseId)
+      return null;
     const order = new Uint8Array(Uint16Array.of(NATIVE_ORDER).buffer);
     if (header[64] !== order[0] || header[65] !== order[1]) return null;
     const covered = Number(header.readBigUInt64BE(56));

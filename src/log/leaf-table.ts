@@ -107,13 +107,15 @@ export class LeafTable {
       const slotHigh = high[slot] as number;
       const slotLow = low[slot] as number;
       if (slotHigh === 0 && slotLow === 0) return -1;
-      if (slotHigh === fingerprint.high && slotLow === fingerprint.low && left-- === 0) return indexAt(segment, slot);
+      if (slotHigh === fingerprint.high && slotLow === fingerprint.low && left-- === 0)
+        return indexAt(segment, slot);
     }
   }
 
   /** Adds an index. The same pair again changes nothing, so a replay may overlap what a saved table holds. */
   insert(fingerprint: Fingerprint, index: number): void {
-    if (!(index >= 0 && index < MAX_INDEX)) throw new CairnError("unsafe_integer", { detail: `index ${index}` });
+    if (!(index >= 0 && index < MAX_INDEX))
+      throw new CairnError("unsafe_integer", { detail: `index ${index}` });
     let segment = this.#segment(fingerprint.high);
     if (segment.count + 1 > segment.capacity * MAX_FILL) {
       this.#grow(segment);
@@ -136,7 +138,8 @@ export class LeafTable {
     }
     const capacity = Math.ceil(segment.count / 2 / SPLIT_FILL);
     const depth = segment.depth + 1;
-    if (depth > 32) throw new CairnError("internal", { detail: "the deduplication table cannot split further" });
+    if (depth > 32)
+      throw new CairnError("internal", { detail: "the deduplication table cannot split further" });
     const bit = 2 ** (32 - depth);
     const left = newSegment(depth, segment.prefix, capacity);
     const right = newSegment(depth, segment.prefix + bit, capacity);
@@ -184,9 +187,16 @@ export class LeafTable {
 }
 
 /** A segment over `buffer` (as a saved one), or an empty one. */
-export function newSegment(depth: number, prefix: number, capacity: number, buffer?: ArrayBuffer, count = 0): Segment {
+export function newSegment(
+  depth: number,
+  prefix: number,
+  capacity: number,
+  buffer?: ArrayBuffer,
+  count = 0,
+): Segment {
   const slots = buffer ?? new ArrayBuffer(segmentBytes(capacity));
-  if (slots.byteLength !== segmentBytes(capacity)) throw new RangeError("the buffer does not fit the capacity");
+  if (slots.byteLength !== segmentBytes(capacity))
+    throw new RangeError("the buffer does not fit the capacity");
   return {
     depth,
     prefix,

@@ -2,14 +2,15 @@
 // start goes on. It puts the parts together and owns what they share: what is published, what waits, why it stopped.
 
 import { randomBytes } from "node:crypto";
+import { dirname } from "node:path";
 import { CairnError } from "../core/errors.ts";
 import { HASH_BYTES } from "../core/hash.ts";
 import { tilePath } from "../core/tile-path.ts";
 import { TILE_WIDTH } from "../core/tile.ts";
 import { takeLock } from "../state/lock.ts";
 import type { Lock } from "../state/lock.ts";
-import type { Row, State } from "../state/state.ts";
-import { removeFileDurable } from "../storage/durable.ts";
+import type { Row, SetAsideRow, State } from "../state/state.ts";
+import { makeFolderDurable, removeFileDurable } from "../storage/durable.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type {
   AddCallback,
@@ -60,11 +61,18 @@ interface Held {
   readonly state: State;
 }
 
+/** A log as its own process has it: with what `recover` left to be added anew. */
+export interface OwnedLog extends Log {
+  setAside(): Promise<SetAsideRow[]>;
+  /** Forgets a run that was added anew; its acknowledgements are durable. */
+  forgetSetAside(id: number): Promise<void>;
+}
+
 /**
  * Opens a log for writing: takes its locks, creates it where that was asked for, judges, probes the store and takes the
  * next epoch. Mending and the deduplication table go on afterwards (`writable`). Throws the refusal; then nothing is held.
  */
-export async function openLog(options: LogOptions): Promise<Log> {
+export async function openLog(options: LogOptions): Promise<OwnedLog> {
   const held = await takePlaces(options);
   try {
     await createIfAsked(options, held);
@@ -78,13 +86,20 @@ export async function openLog(options: LogOptions): Promise<Log> {
 
 /** Locks, store and database of a log; refuses where there is none and none is to be created. */
 export async function takePlaces(options: Pick<LogOptions, "places" | "create" | "clock">): Promise<Held> {
-  const { places, create } = options;
+  const { places, create, clock } = options;
   if (!create && !(await exists(places.databasePath))) await refuseAbsent(options);
+  const lockPaths = [
+    `${places.databasePath}.lock`,
+    ...(places.storeLockPath === null ? [] : [places.storeLockPath]),
+  ];
   const locks: Lock[] = [];
   let store: ObjectStore | null = null;
   try {
-    locks.push(await takeLock(`${places.databasePath}.lock`));
-    if (places.storeLockPath !== null) locks.push(await takeLock(places.storeLockPath));
+    for (const path of lockPaths) {
+      // A lock never makes its folder: an absent one is a volume that is not mounted, unless a log is to be made.
+      if (create) await makeFolderDurable(dirname(path));
+      locks.push(await takeLock(path, { now: () => clock.now() }));
+    }
     await giveUpBallast(places);
     store = await places.openStore("write");
     const state = await places.openState({ create });
@@ -106,7 +121,9 @@ async function refuseAbsent({ places }: Pick<LogOptions, "places">): Promise<nev
         detail: `there is no ${places.databasePath}, and ${store.location} holds ${found}`,
       });
     }
-    throw new CairnError("log_absent", { detail: `neither ${places.databasePath} nor anything in ${store.location}` });
+    throw new CairnError("log_absent", {
+      detail: `neither ${places.databasePath} nor anything in ${store.location}`,
+    });
   } finally {
     await store.close();
   }
@@ -124,11 +141,14 @@ async function createIfAsked(options: LogOptions, { store, state }: Held): Promi
   const begun = await readCreating(path);
   if (identity !== null) {
     if (begun === null) {
-      if (options.create) options.events.trouble("log_create_set", "LOG_CREATE is set and the log exists: unset it");
+      if (options.create)
+        options.events.trouble("log_create_set", "LOG_CREATE is set and the log exists: unset it");
       return;
     }
     if (begun !== identity.databaseId) {
-      throw new CairnError("creation_unfinished", { detail: `${creatingPath(path)} holds another database's id` });
+      throw new CairnError("creation_unfinished", {
+        detail: `${creatingPath(path)} holds another database's id`,
+      });
     }
     // All but its last step was done.
     await removeFileDurable(creatingPath(path));
@@ -136,7 +156,8 @@ async function createIfAsked(options: LogOptions, { store, state }: Held): Promi
   }
   if (!options.create) {
     const { head, rest } = await surveyStore(store);
-    if (begun !== null) throw new CairnError("creation_unfinished", { detail: "repeat it with LOG_CREATE=true" });
+    if (begun !== null)
+      throw new CairnError("creation_unfinished", { detail: "repeat it with LOG_CREATE=true" });
     const detail = `${state.location} holds no log`;
     throw new CairnError(head === null && rest === null ? "log_absent" : "database_lost", { detail });
   }
@@ -172,10 +193,12 @@ export async function takeHead(
     );
     if (head !== null) return { judged, head, stop };
   }
-  throw new CairnError("locked", { detail: `${HEAD_KEY} in ${store.location} is taken over and over by another process` });
+  throw new CairnError("locked", {
+    detail: `${HEAD_KEY} in ${store.location} is taken over and over by another process`,
+  });
 }
 
-class RunningLog implements Log {
+class RunningLog implements OwnedLog {
   readonly origin: string;
   readonly vkeys: readonly string[];
   readonly policyText: string | null = null;
@@ -257,7 +280,9 @@ class RunningLog implements Log {
       this.#fail = resolve;
     });
     this.#published =
-      published === null ? null : publishedCheckpoint(published.bytes, published.size, published.root, clock.now());
+      published === null
+        ? null
+        : publishedCheckpoint(published.bytes, published.size, published.root, clock.now());
     this.#trusted = snapshot.firstRetained;
     this.#mendEnd = snapshot.nextIndex;
 
@@ -359,7 +384,12 @@ class RunningLog implements Log {
     return this.#held.state.publishedNote(size);
   }
 
-  read(kind: "tile" | "entries", level: number, index: number, width: number): ReadObject | Promise<ReadObject> {
+  read(
+    kind: "tile" | "entries",
+    level: number,
+    index: number,
+    width: number,
+  ): ReadObject | Promise<ReadObject> {
     if (this.#trusted !== Number.POSITIVE_INFINITY) {
       const end = (index * TILE_WIDTH + width) * TILE_WIDTH ** (kind === "tile" ? level : 0);
       if (end > this.#trusted && end <= (this.#published?.size ?? 0)) throw new CairnError("starting");
@@ -406,10 +436,14 @@ class RunningLog implements Log {
     else if (this.#sequencer === null) {
       reasons.push({ code: "starting", detail: "the deduplication table is not complete" });
     }
-    if (this.#lowSpace) reasons.push({ code: "storage_low", detail: `less than ${LOG_RESERVE} bytes are free` });
+    if (this.#lowSpace)
+      reasons.push({ code: "storage_low", detail: `less than ${LOG_RESERVE} bytes are free` });
     if (lag > limits.readyMaxLagMs) {
       const why = this.#publisher.trouble ?? "integration or publication does not keep up";
-      reasons.push({ code: "publication_late", detail: `entries wait for ${Math.round(lag / 1000)} s: ${why}` });
+      reasons.push({
+        code: "publication_late",
+        detail: `entries wait for ${Math.round(lag / 1000)} s: ${why}`,
+      });
     }
     return {
       ready: reasons.length === 0,
@@ -417,10 +451,20 @@ class RunningLog implements Log {
       nextIndex: this.#backlog.end,
       publishedSize: this.#published?.size ?? null,
       checkpointAgeSeconds:
-        this.#published === null ? null : Math.max(0, Math.floor((clock.now() - this.#published.publishedAt) / 1000)),
+        this.#published === null
+          ? null
+          : Math.max(0, Math.floor((clock.now() - this.#published.publishedAt) / 1000)),
       reasons,
       witnesses: [],
     };
+  }
+
+  setAside(): Promise<SetAsideRow[]> {
+    return this.#held.state.listSetAside();
+  }
+
+  forgetSetAside(id: number): Promise<void> {
+    return this.#held.state.removeSetAside([id]);
   }
 
   drain(): void {
@@ -600,7 +644,8 @@ class RunningLog implements Log {
 
   #setLowSpace(low: boolean): void {
     this.#lowSpace = low;
-    if (low) this.#o.events.trouble("storage_low", `less than ${LOG_RESERVE} bytes are free: writes are refused`);
+    if (low)
+      this.#o.events.trouble("storage_low", `less than ${LOG_RESERVE} bytes are free: writes are refused`);
     else this.#o.events.note("storage_recovered", {});
   }
 
@@ -636,7 +681,8 @@ class RunningLog implements Log {
     await this.#publisher.close();
     await this.#collector.close();
     await this.#savingTable;
-    if (this.#failure === null && this.#backlog.end > this.#tableSaved) await this.#saveTable(this.#backlog.end);
+    if (this.#failure === null && this.#backlog.end > this.#tableSaved)
+      await this.#saveTable(this.#backlog.end);
     await release(this.#held);
   }
 }

@@ -51,7 +51,11 @@ export class ObjectWriter {
   #bytes = 0;
   #stopped: CairnError | null = null;
   readonly #stop = new AbortController();
-  readonly #waiters: { readonly when: () => boolean; readonly resolve: () => void; readonly reject: (e: Error) => void }[] = [];
+  readonly #waiters: {
+    readonly when: () => boolean;
+    readonly resolve: () => void;
+    readonly reject: (e: Error) => void;
+  }[] = [];
 
   constructor(options: ObjectWriterOptions) {
     this.#o = options;

@@ -49,8 +49,6 @@ export interface LogEvents {
   note(what: string, details: Readonly<Record<string, string | number>>): void;
   /** A publication. */
   round(size: number, timings: RoundTimings): void;
-  /** A group commit: entries and milliseconds. */
-  commit(entries: number, ms: number): void;
 }
 
 export interface LogOptions {

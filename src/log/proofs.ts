@@ -130,7 +130,8 @@ export class Proofs {
     let sliceEnd = this.#o.clock.monotonic() + SLICE_MS;
     for (const waiter of [...this.#waiters]) {
       const published = this.#o.published();
-      if (published === null || waiter.receipt.index >= published.size || !this.#waiters.has(waiter)) continue;
+      if (published === null || waiter.receipt.index >= published.size || !this.#waiters.has(waiter))
+        continue;
       this.#waiters.delete(waiter);
       waiter.cancelTimer();
       try {
@@ -152,7 +153,10 @@ export class Proofs {
     const read = async (level: number, tile: number, width: number): Promise<Uint8Array> =>
       (await this.#o.read(level, tile, width)).bytes;
     const path = await inclusionProof(index, size, read, this.#o.hasher);
-    if (leafHash !== undefined && !verifyInclusion({ leafHash, index, size, proof: path, root }, this.#o.hasher)) {
+    if (
+      leafHash !== undefined &&
+      !verifyInclusion({ leafHash, index, size, proof: path, root }, this.#o.hasher)
+    ) {
       throw new CairnError("internal", { detail: `the proof of ${index} at ${size} does not verify` });
     }
     return printTlogProof({ extra: null, index, path, checkpoint: note });

@@ -34,7 +34,8 @@ export function readOwnCheckpoint(
   const note = parseNote(bytes);
   openNote(note, verifiers);
   const checkpoint = parseCheckpoint(note.text);
-  if (checkpoint.origin !== origin) throw new CairnError("wrong_origin", { detail: `it is of ${checkpoint.origin}` });
+  if (checkpoint.origin !== origin)
+    throw new CairnError("wrong_origin", { detail: `it is of ${checkpoint.origin}` });
   return { size: toSafeSize(checkpoint.size), root: checkpoint.root };
 }
 
@@ -234,7 +235,11 @@ export class Publisher {
         await this.#o.head.requireOwnership();
         if (there !== null && this.#sizeOf(there.bytes) > size) throw new CairnError("fenced");
         this.#checkpointVersion = there?.version ?? null;
-        this.#o.onTrouble("checkpoint_replaced", CHECKPOINT_KEY, new Error("the published checkpoint had changed"));
+        this.#o.onTrouble(
+          "checkpoint_replaced",
+          CHECKPOINT_KEY,
+          new Error("the published checkpoint had changed"),
+        );
       } catch (error) {
         if (!(error instanceof StoreError) || !error.retryable) throw error;
         this.#trouble = `the checkpoint cannot be written: ${error.message}`;

@@ -42,11 +42,19 @@ export class Reader {
   }
 
   /** See LogRead.read. */
-  read(kind: "tile" | "entries", level: number, index: number, width: number): ReadObject | Promise<ReadObject> {
+  read(
+    kind: "tile" | "entries",
+    level: number,
+    index: number,
+    width: number,
+  ): ReadObject | Promise<ReadObject> {
     const published = this.#o.publishedSize();
     const height = kind === "tile" ? level : 0;
     if (published === null || width > tileWidthAt(height, index, published)) {
-      throw new CairnError("not_published", published === null ? {} : { members: { published_size: published } });
+      throw new CairnError(
+        "not_published",
+        published === null ? {} : { members: { published_size: published } },
+      );
     }
     const path = pathOf(kind, level, index, width);
     return this.#cache.get(path) ?? this.#load(kind, level, index, width, path, published);
@@ -181,10 +189,10 @@ function pathOf(kind: "tile" | "entries", level: number, index: number, width: n
 function checked(kind: "tile" | "entries", path: string, bytes: Uint8Array, width: number): CachedObject {
   try {
     if (kind === "entries") bundleOffsets(bytes, width);
-    else if (bytes.length !== width * HASH_BYTES) throw new CairnError("bad_tile", { detail: `${bytes.length} bytes` });
+    else if (bytes.length !== width * HASH_BYTES)
+      throw new CairnError("bad_tile", { detail: `${bytes.length} bytes` });
   } catch (cause) {
     throw new CairnError("store_unavailable", { detail: `${path} is damaged in the store`, cause });
   }
   return new CachedObject(bytes);
 }
-

@@ -188,7 +188,8 @@ export class Sequencer {
 
   #refuseEntry(entry: Uint8Array): CairnError | null {
     if (entry.length === 0) return new CairnError("entry_empty");
-    if (entry.length > ENTRY_MAX_BYTES) return new CairnError("entry_too_large", { detail: `${entry.length} bytes` });
+    if (entry.length > ENTRY_MAX_BYTES)
+      return new CairnError("entry_too_large", { detail: `${entry.length} bytes` });
     return this.#o.refuseContent(entry);
   }
 
@@ -355,7 +356,12 @@ export class Sequencer {
     if (group === undefined || group.count === 0) return;
     const age = this.#o.clock.monotonic() - group.since;
     const held = this.#o.maxGroupAgeMs - age;
-    if (held > 0 && this.#groups.length === 1 && group.count < this.#o.maxGroupEntries && this.#refusal === null) {
+    if (
+      held > 0 &&
+      this.#groups.length === 1 &&
+      group.count < this.#o.maxGroupEntries &&
+      this.#refusal === null
+    ) {
       this.#pumpScheduled = true;
       this.#o.clock.after(held, () => {
         this.#pumpScheduled = false;
@@ -413,7 +419,9 @@ export class Sequencer {
       this.#settleIdle();
       return;
     }
-    const fatal = isCairnError(error, "sync_failed") ? error : new CairnError("commit_unknown", { cause: error });
+    const fatal = isCairnError(error, "sync_failed")
+      ? error
+      : new CairnError("commit_unknown", { cause: error });
     this.abort(new CairnError("store_unavailable", { cause: error }));
     this.#o.onFatal(fatal);
   }

@@ -39,7 +39,7 @@ export interface StoredNote {
 
 /** Everything a start needs to know, read in one transaction. */
 export interface StateSnapshot {
-  /** One past the newest acknowledged entry. */
+  /** One past the newest acknowledged entry: the end of the newest row, or without any (after `recover`) the head's size. */
   readonly nextIndex: number;
   /** `first` of the oldest retained row; equals `nextIndex` where there is none. */
   readonly firstRetained: number;
@@ -149,7 +149,7 @@ export interface State {
   setAsideRows(from: number, reason: string): Promise<void>;
   /**
    * Inserts rows at the end, found in storage, in one transaction; each must continue the last. Where no row is retained
-   * the first may begin anywhere up to the integrated size, and the last must reach it.
+   * the first may begin anywhere.
    */
   adoptRows(rows: readonly Row[]): Promise<void>;
   listSetAside(): Promise<SetAsideRow[]>;

@@ -1,0 +1,84 @@
+// From configuration to what log/ is opened with: keys to signers, places to drivers. Only commands that own a log load it.
+
+import type { Logger } from "pino";
+import {
+  cosignatureSigner,
+  cosignatureVerifier,
+  cosignatureVkey,
+  noblePrimitives,
+} from "../core/cosignature.ts";
+import { noteSigner, noteVerifier, privateKeyVkey } from "../core/note-key.ts";
+import { systemClock } from "../log/clock.ts";
+import type { LogEvents, LogKeys, LogOptions, LogPlaces } from "../log/options.ts";
+import { openSqliteState } from "../state/sqlite.ts";
+import { freeBytes } from "../storage/durable.ts";
+import { openFsStore } from "../storage/fs.ts";
+import type { ServerConfig } from "./config.ts";
+import { createNodeBulkHasher } from "./node-bulk-hasher.ts";
+import { nodeEd25519 } from "./node-ed25519.ts";
+
+/** Signers and verifiers of the configured keys, the Ed25519 key first. */
+export function logKeys(config: Pick<ServerConfig, "origin" | "keys">): LogKeys {
+  const primitives = { ...noblePrimitives, ed25519: nodeEd25519 };
+  const plain = [config.keys.first, ...config.keys.additional];
+  const { mldsa44 } = config.keys;
+  const now = (): number => Math.floor(Date.now() / 1000);
+  return {
+    origin: config.origin,
+    signers: [
+      ...plain.map((key) => noteSigner(key, nodeEd25519)),
+      ...(mldsa44 === null ? [] : [cosignatureSigner(mldsa44, primitives, now)]),
+    ],
+    verifiers: [
+      ...plain.map((key) => noteVerifier(privateKeyVkey(key), nodeEd25519)),
+      ...(mldsa44 === null ? [] : [cosignatureVerifier(cosignatureVkey(mldsa44), primitives)]),
+    ],
+  };
+}
+
+export function logPlaces(config: Pick<ServerConfig, "databasePath" | "storage">): LogPlaces {
+  const { databasePath, storage } = config;
+  return {
+    databasePath,
+    openState: ({ create }) => openSqliteState(databasePath, { mode: "write", create }),
+    openStore: (mode) => openFsStore(storage.root, { mode }),
+    storeLockPath: `${storage.root}/state/lock`,
+    freeBytes: async () => ({
+      database: await freeBytes(databasePath),
+      store: await freeBytes(storage.root),
+    }),
+  };
+}
+
+/** What every command that owns a log hands to it. */
+export function logOptions(config: ServerConfig, events: LogEvents): Omit<LogOptions, "refuseContent"> {
+  return {
+    keys: logKeys(config),
+    places: logPlaces(config),
+    limits: config.limits,
+    hasher: createNodeBulkHasher(),
+    clock: systemClock,
+    events,
+    create: config.create,
+  };
+}
+
+/** The log's events as lines of the process's log. */
+export function loggedEvents(logger: Logger): LogEvents {
+  return {
+    trouble: (what, detail, error) =>
+      logger.warn({ event: what, detail, ...(error instanceof Error ? { error: error.message } : {}) }, what),
+    note: (what, details) => logger.info({ event: what, ...details }, what),
+    round: (size, timings) =>
+      logger.info(
+        {
+          event: "published",
+          size,
+          integrate_ms: Math.round(timings.integrateMs),
+          sign_ms: Math.round(timings.signMs),
+          publish_ms: Math.round(timings.publishMs),
+        },
+        "published",
+      ),
+  };
+}

@@ -1,0 +1,42 @@
+// Garbage: partial tiles and bundles whose full object stands and is synced, wherever in the log they lie. A running log
+// removes those it made itself; this finds what crashes and older versions left. It runs instead of a log, not beside it.
+
+import { parseTilePath } from "../core/tile-path.ts";
+import { TILE_WIDTH, tileEnd } from "../core/tile.ts";
+import { release, takeHead, takePlaces } from "./log.ts";
+import type { LogOptions } from "./options.ts";
+
+export interface Garbage {
+  /** Partial objects whose full object stands. */
+  readonly superseded: number;
+  /** Objects in quarantine, which only an operator removes. */
+  readonly quarantined: readonly string[];
+}
+
+/** Removes superseded partial objects at or below the synced and published size; with `dryRun` only counts them. */
+export async function collectGarbage(
+  options: Pick<LogOptions, "keys" | "hasher" | "events" | "clock" | "places">,
+  { dryRun, progress }: { readonly dryRun: boolean; readonly progress: (seen: number) => void },
+): Promise<Garbage> {
+  const held = await takePlaces({ ...options, create: false });
+  try {
+    const { judged } = await takeHead(options, held);
+    const limit = Math.min(judged.snapshot.syncedSize, judged.published?.size ?? 0);
+    let superseded = 0;
+    let seen = 0;
+    for await (const key of held.store.list("tile/")) {
+      progress(++seen);
+      const place = parseTilePath(key);
+      if (place.width === TILE_WIDTH) continue;
+      const end = tileEnd(place.kind === "tile" ? place.level : 0, place.index, TILE_WIDTH);
+      if (end > limit || (await held.store.get(key.slice(0, key.lastIndexOf(".p/")))) === null) continue;
+      superseded++;
+      if (!dryRun) await held.store.remove(key);
+    }
+    const quarantined: string[] = [];
+    for await (const key of held.store.list("state/quarantine/")) quarantined.push(key);
+    return { superseded, quarantined };
+  } finally {
+    await release(held);
+  }
+}

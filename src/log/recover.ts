@@ -1,0 +1,543 @@
+// Recovery: gets a log back from whatever still holds it. Its head is the largest note with our signature that anything
+// knows; everything up to it must be found and verify. Beyond it, the database's rows come first, then bundles that agree
+// with them. What cannot be placed is set aside or quarantined, never dropped (architecture, section 3, recover).
+//
+// Each step can be repeated: tiles are mended before the database says so, the database before the head.
+
+import { randomBytes } from "node:crypto";
+import { bundleOffsets } from "../core/bundle.ts";
+import { equalBytes, toHex } from "../core/bytes.ts";
+import { CairnError, isCairnError } from "../core/errors.ts";
+import { HASH_BYTES } from "../core/hash.ts";
+import { RightEdge } from "../core/right-edge.ts";
+import type { EdgeTile } from "../core/right-edge.ts";
+import { entriesPath, parseTilePath, tilePath } from "../core/tile-path.ts";
+import { TILE_WIDTH, tileEnd } from "../core/tile.ts";
+import type { Row, State } from "../state/state.ts";
+import { removeFileDurable } from "../storage/durable.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import { LOG_FORMAT, creatingPath, keyIdsOf, readCreating } from "./creation.ts";
+import { leafHashesOf } from "./edge.ts";
+import { CHECKPOINT_KEY, HEAD_FORMAT, HEAD_KEY, parseHead, printHead } from "./head.ts";
+import type { HeadRecord } from "./head.ts";
+import type { OwnNote } from "./judge.ts";
+import { release, takePlaces } from "./log.ts";
+import type { LogOptions } from "./options.ts";
+import { readOwnCheckpoint } from "./publisher.ts";
+
+const READS_AT_ONCE = 16;
+const ROW_READ_BYTES = 8 * 1024 * 1024;
+const SYNC_KEYS = 512;
+
+/** Another copy of the log's public objects: its public address, or a mirror's. */
+export interface Mirror {
+  get(path: string): Promise<Uint8Array | null>;
+}
+
+export interface RecoverOptions extends Omit<LogOptions, "create" | "refuseContent"> {
+  readonly mirror: Mirror | null;
+  /** Rows that contradict the head are set aside instead of refusing. */
+  readonly fromHead: boolean;
+}
+
+export interface Recovered {
+  readonly size: number;
+  readonly nextIndex: number;
+  /** Where the head's note was found. */
+  readonly headFrom: string;
+  /** Objects written anew, and objects moved to state/quarantine/. */
+  readonly mended: readonly string[];
+  readonly quarantined: readonly string[];
+  /** Entries that wait in the database to be added anew, and how many of them this run set aside. */
+  readonly setAside: number;
+  readonly newlySetAside: number;
+}
+
+interface Candidate extends OwnNote {
+  readonly from: string;
+}
+
+/** Recovers the log. Throws `inconsistent` where two signed heads contradict each other, `log_ended` where entries are gone. */
+export async function recoverLog(options: RecoverOptions): Promise<Recovered> {
+  const held = await takePlaces({ ...options, create: true });
+  try {
+    return await new Recovery(options, held.store, held.state).run();
+  } finally {
+    await release(held);
+  }
+}
+
+class Recovery {
+  readonly #o: RecoverOptions;
+  readonly #store: ObjectStore;
+  readonly #state: State;
+  readonly #mended: string[] = [];
+  readonly #quarantined: string[] = [];
+  readonly #unsynced: string[] = [];
+
+  constructor(options: RecoverOptions, store: ObjectStore, state: State) {
+    this.#o = options;
+    this.#store = store;
+    this.#state = state;
+  }
+
+  async run(): Promise<Recovered> {
+    const { keys, events, hasher, places } = this.#o;
+    await this.#store.probe();
+    const identity = await this.#state.identity();
+    if (identity !== null && (identity.origin !== keys.origin || identity.format > LOG_FORMAT)) {
+      throw new CairnError("identity_mismatch", { detail: `the database is of ${identity.origin}` });
+    }
+    const candidates = await this.#candidates(identity !== null);
+    const head = candidates.reduce<Candidate | null>(
+      (best, each) => (best === null || each.size > best.size ? each : best),
+      null,
+    );
+    if (head === null)
+      throw new CairnError("log_absent", { detail: "nothing holds a note that this key signed" });
+    events.note("recovering", { size: head.size, from: head.from });
+
+    const rows = await RowSource.open(this.#state, identity !== null);
+    const found = await this.#findAll(head, candidates, rows);
+    let { nextIndex } = found;
+    const { contradiction } = found;
+
+    let newlySetAside = 0;
+    if (contradiction !== null) {
+      if (!this.#o.fromHead) {
+        throw new CairnError("root_mismatch", {
+          detail: `the database's entry ${contradiction} is not the one under the signed head of size ${head.size}`,
+        });
+      }
+      newlySetAside = rows.end - contradiction;
+      await this.#state.setAsideRows(contradiction, `contradicts the signed head of size ${head.size}`);
+      nextIndex = head.size;
+    }
+
+    const emptyRoot = hasher.tree.empty();
+    const begun = await readCreating(places.databasePath);
+    const databaseId = identity?.databaseId ?? begun ?? randomBytes(16).toString("hex");
+    if (identity === null) {
+      const keyIds = keyIdsOf(keys);
+      await this.#state.create(
+        { format: LOG_FORMAT, databaseId, origin: keys.origin, keys: keyIds, pendingKeys: null },
+        emptyRoot,
+      );
+    }
+    const end = await this.#adopt(head.size, nextIndex, contradiction);
+    await this.#quarantineBeyond(end);
+    const published = await this.#published(candidates, head.size);
+    await this.#state.resetHeads({
+      integrated: { size: head.size, root: head.root },
+      signed: { size: head.size, note: head.bytes },
+      published: published === null ? null : { size: published.size, note: published.bytes },
+      syncedSize: Math.min(
+        (await this.#state.snapshot()).firstRetained,
+        head.size - (head.size % TILE_WIDTH),
+      ),
+    });
+    await this.#writeHead(databaseId, head);
+    await this.#mendCheckpoint(published);
+    if (begun !== null) await removeFileDurable(creatingPath(places.databasePath));
+    const aside = await this.#state.listSetAside();
+    return {
+      size: head.size,
+      nextIndex: end,
+      headFrom: head.from,
+      mended: this.#mended,
+      quarantined: this.#quarantined,
+      setAside: aside.reduce((sum, row) => sum + row.count, 0),
+      newlySetAside,
+    };
+  }
+
+  /** Every note that verifies under our keys, wherever it is. What does not verify is only told of. */
+  async #candidates(hasDatabase: boolean): Promise<Candidate[]> {
+    const candidates: Candidate[] = [];
+    const offer = (from: string, bytes: Uint8Array | null | undefined): void => {
+      if (bytes === null || bytes === undefined) return;
+      try {
+        candidates.push({
+          from,
+          bytes,
+          ...readOwnCheckpoint(bytes, this.#o.keys.origin, this.#o.keys.verifiers),
+        });
+      } catch (error) {
+        if (!isCairnError(error)) throw error;
+        this.#o.events.trouble("not_our_note", from, error);
+      }
+    };
+    if (hasDatabase) {
+      const snapshot = await this.#state.snapshot();
+      offer("database (signed)", snapshot.signed?.note);
+      offer("database (published)", snapshot.published?.note);
+    }
+    const record = await this.#headRecord();
+    offer(HEAD_KEY, record === null ? null : Buffer.from(record.note));
+    offer(CHECKPOINT_KEY, (await this.#store.get(CHECKPOINT_KEY))?.bytes);
+    if (this.#o.mirror !== null) offer("mirror", await this.#o.mirror.get(CHECKPOINT_KEY));
+    return candidates;
+  }
+
+  async #headRecord(): Promise<HeadRecord | null> {
+    const object = await this.#store.get(HEAD_KEY);
+    if (object === null) return null;
+    try {
+      return parseHead(object.bytes);
+    } catch (error) {
+      if (!isCairnError(error, "head_damaged")) throw error;
+      return null;
+    }
+  }
+
+  /**
+   * Finds every entry up to the head, from storage, rows or the mirror, such that the roots at all signed sizes are met;
+   * mends the full tiles on the way. Several orders of trust are tried, since a damaged copy shows only in the root.
+   */
+  async #findAll(
+    head: Candidate,
+    candidates: readonly Candidate[],
+    rows: RowSource,
+  ): Promise<{ nextIndex: number; contradiction: number | null }> {
+    const orders: readonly (readonly Source[])[] = [
+      ["store", "rows", "mirror"],
+      ["rows", "store", "mirror"],
+      ["mirror", "store", "rows"],
+    ];
+    let failure: CairnError | null = null;
+    for (const order of orders) {
+      const usable = order.filter((source) => source !== "mirror" || this.#o.mirror !== null);
+      try {
+        const contradiction = await this.#fold(head, candidates, rows, usable, false);
+        // Only now is it certain what the right bytes are.
+        await this.#fold(head, candidates, rows, usable, true);
+        return { nextIndex: Math.max(head.size, contradiction === null ? rows.end : 0), contradiction };
+      } catch (error) {
+        if (!isCairnError(error, "log_ended") && !isCairnError(error, "inconsistent")) throw error;
+        failure ??= error;
+      }
+    }
+    throw failure ?? new CairnError("log_ended");
+  }
+
+  /** One pass over all entries. Answers the first index at which a row differs from what the head covers, or null. */
+  async #fold(
+    head: Candidate,
+    candidates: readonly Candidate[],
+    rows: RowSource,
+    order: readonly Source[],
+    mend: boolean,
+  ): Promise<number | null> {
+    const { hasher, events } = this.#o;
+    const edge = new RightEdge(hasher);
+    let contradiction: number | null = null;
+    const full: EdgeTile[] = [];
+    const sizes = [...new Set(candidates.map((each) => each.size))].sort((a, b) => a - b);
+    const bundles = Math.ceil(head.size / TILE_WIDTH);
+    this.#compare(candidates, 0, edge);
+    for (let from = 0; from < bundles; from += READS_AT_ONCE) {
+      const some = Array.from({ length: Math.min(READS_AT_ONCE, bundles - from) }, (_, i) => from + i);
+      const found = await Promise.all(
+        some.map((index) =>
+          this.#bundle(index, Math.min(TILE_WIDTH, head.size - index * TILE_WIDTH), rows, order),
+        ),
+      );
+      for (const [i, bundle] of found.entries()) {
+        const index = from + i;
+        const width = Math.min(TILE_WIDTH, head.size - index * TILE_WIDTH);
+        const hashes = leafHashesOf(bundle, width, hasher);
+        contradiction ??= await rows.firstDifference(index * TILE_WIDTH, hashes);
+        for (let position = 0; position < width; ) {
+          const next = sizes.find((size) => size > edge.size) ?? head.size;
+          const count = Math.min(width - position, next - edge.size);
+          edge.append(hashes, position * HASH_BYTES, count, (tile) => full.push(tile));
+          position += count;
+          this.#compare(candidates, edge.size, edge);
+        }
+        if (!mend) continue;
+        if (width === TILE_WIDTH) await this.#mend(entriesPath(index), bundle);
+        else await this.#mend(entriesPath(index, width), bundle);
+      }
+      for (const tile of full.splice(0))
+        if (mend) await this.#mend(tilePath(tile.level, tile.index), tile.bytes);
+      if (from % (READS_AT_ONCE * 64) === 0) {
+        events.note(mend ? "recover_mending" : "recover_verifying", { entries: edge.size, of: head.size });
+      }
+    }
+    if (mend) {
+      for (const tile of edge.partials())
+        await this.#mend(tilePath(tile.level, tile.index, tile.width), tile.bytes);
+      await this.#sync();
+    }
+    return contradiction;
+  }
+
+  #compare(candidates: readonly Candidate[], size: number, edge: RightEdge): void {
+    for (const each of candidates) {
+      if (each.size !== size) continue;
+      const root = edge.root();
+      if (equalBytes(root, each.root)) continue;
+      throw new CairnError("inconsistent", {
+        detail: `at size ${size} ${each.from} has ${toHex(each.root)}, the entries that were found give ${toHex(root)}`,
+      });
+    }
+  }
+
+  /** The framed entries of bundle `index`, `width` of them, from the first source that has them. */
+  async #bundle(
+    index: number,
+    width: number,
+    rows: RowSource,
+    order: readonly Source[],
+  ): Promise<Uint8Array> {
+    for (const source of order) {
+      const bundle =
+        source === "store"
+          ? await firstBundle(index, width, async (key) => (await this.#store.get(key))?.bytes ?? null)
+          : source === "rows"
+            ? await rows.bundle(index, width)
+            : await firstBundle(index, width, async (key) => (await this.#o.mirror?.get(key)) ?? null);
+      if (bundle !== null) return bundle;
+    }
+    throw new CairnError("log_ended", { detail: `nothing holds entries ${index * TILE_WIDTH} and on` });
+  }
+
+  /** Leaves an object that stands right; else puts what is there into quarantine and these bytes in its place. */
+  async #mend(key: string, bytes: Uint8Array): Promise<void> {
+    const there = await this.#store.get(key);
+    if (there === null || !equalBytes(there.bytes, bytes)) {
+      if (there !== null) await this.#quarantine(key, there.bytes);
+      await this.#store.overwrite(key, bytes);
+      this.#mended.push(key);
+    }
+    this.#unsynced.push(key);
+    if (this.#unsynced.length >= SYNC_KEYS) await this.#sync();
+  }
+
+  async #sync(): Promise<void> {
+    const keys = this.#unsynced.splice(0);
+    if (!this.#store.durableOnWrite && keys.length > 0) await this.#store.sync(keys);
+  }
+
+  async #quarantine(key: string, bytes: Uint8Array): Promise<void> {
+    const aside = `state/quarantine/${this.#o.clock.now()}-${randomBytes(4).toString("hex")}-${key.replaceAll("/", "_")}`;
+    await this.#store.createDurable(aside, bytes);
+    this.#quarantined.push(key);
+  }
+
+  /**
+   * Brings the database's rows up to `nextIndex` and beyond, from bundles: first up to the head, then whatever bundles
+   * continue it without a gap. Answers the next index.
+   */
+  async #adopt(headSize: number, nextIndex: number, contradiction: number | null): Promise<number> {
+    const snapshot = await this.#state.snapshot();
+    let next = snapshot.nextIndex;
+    if (next === 0 && headSize > 0) {
+      // A database without rows starts at the head's last bundle: the newest row is what says where the log ends.
+      next = (Math.ceil(headSize / TILE_WIDTH) - 1) * TILE_WIDTH;
+    }
+    for (;;) {
+      const index = Math.floor(next / TILE_WIDTH);
+      const bundle = await this.#longestBundle(index, next % TILE_WIDTH);
+      if (bundle === null) break;
+      const offsets = bundleOffsets(bundle);
+      let width = offsets.length - 1;
+      // Beyond the head, bundles of a writer whose rows contradicted it are not adopted.
+      if (contradiction !== null) width = Math.min(width, headSize - index * TILE_WIDTH);
+      if (width <= next % TILE_WIDTH) break;
+      const start = offsets[next % TILE_WIDTH] as number;
+      const bytes = bundle.slice(start, offsets[width]);
+      const count = width - (next % TILE_WIDTH);
+      const row: Row = {
+        first: next,
+        count,
+        bytes,
+        hashes: leafHashesOf(bytes, count, this.#o.hasher) as Uint8Array<ArrayBuffer>,
+      };
+      await this.#state.adoptRows([row]);
+      next += count;
+    }
+    if (next < Math.max(headSize, nextIndex)) {
+      throw new CairnError("log_ended", {
+        detail: `entries from ${next} on are under the head and nowhere to be found`,
+      });
+    }
+    return next;
+  }
+
+  /** The bundle at `index` with the most entries, if it has more than `have` of them. */
+  async #longestBundle(index: number, have: number): Promise<Uint8Array | null> {
+    const whole = await this.#store.get(entriesPath(index));
+    if (whole !== null && isBundle(whole.bytes, TILE_WIDTH)) return whole.bytes;
+    let widest = have;
+    for await (const key of this.#store.list(`${entriesPath(index)}.p/`)) {
+      widest = Math.max(widest, Number(key.slice(key.lastIndexOf("/") + 1)));
+    }
+    if (widest === have) return null;
+    const partial = await this.#store.get(entriesPath(index, widest));
+    return partial !== null && isBundle(partial.bytes, widest) ? partial.bytes : null;
+  }
+
+  /** Tiles and bundles beyond the last entry belong to nobody now. */
+  async #quarantineBeyond(end: number): Promise<void> {
+    const beyond: string[] = [];
+    for await (const key of this.#store.list("tile/")) {
+      const place = parseTilePath(key);
+      if (tileEnd(place.kind === "tile" ? place.level : 0, place.index, place.width) > end) beyond.push(key);
+    }
+    for (const key of beyond) {
+      const there = await this.#store.get(key);
+      if (there === null) continue;
+      await this.#quarantine(key, there.bytes);
+      await this.#store.remove(key);
+    }
+  }
+
+  /** The largest note that was published, as far as anything here knows. */
+  async #published(candidates: readonly Candidate[], headSize: number): Promise<Candidate | null> {
+    const published = candidates.filter(
+      (each) => each.from !== HEAD_KEY && each.from !== "database (signed)",
+    );
+    return published.reduce<Candidate | null>(
+      (best, each) => (each.size <= headSize && (best === null || each.size > best.size) ? each : best),
+      null,
+    );
+  }
+
+  async #writeHead(databaseId: string, head: Candidate): Promise<void> {
+    const object = await this.#store.get(HEAD_KEY);
+    const before = await this.#headRecord();
+    const next: HeadRecord = {
+      format: HEAD_FORMAT,
+      database: databaseId,
+      epoch: (before?.epoch ?? 0) + 1,
+      holder: randomBytes(16).toString("hex"),
+      origin: this.#o.keys.origin,
+      keyIds: keyIdsOf(this.#o.keys),
+      note: new TextDecoder().decode(head.bytes),
+      frozen: before?.frozen ?? false,
+    };
+    if (object !== null && before === null) await this.#quarantine(HEAD_KEY, object.bytes);
+    const result =
+      object === null
+        ? await this.#store.createDurable(HEAD_KEY, printHead(next))
+        : await this.#store.replace(HEAD_KEY, printHead(next), object.version);
+    if (result.outcome === "refused")
+      throw new CairnError("fenced", { detail: "state/head changed meanwhile" });
+  }
+
+  async #mendCheckpoint(published: Candidate | null): Promise<void> {
+    const there = await this.#store.get(CHECKPOINT_KEY);
+    if (there !== null && published !== null && equalBytes(there.bytes, published.bytes)) return;
+    if (there !== null) {
+      let size = -1;
+      try {
+        ({ size } = readOwnCheckpoint(there.bytes, this.#o.keys.origin, this.#o.keys.verifiers));
+      } catch (error) {
+        if (!isCairnError(error)) throw error;
+      }
+      if (size >= (published?.size ?? 0)) return;
+      await this.#quarantine(CHECKPOINT_KEY, there.bytes);
+      if (published === null) return this.#store.remove(CHECKPOINT_KEY);
+      await this.#store.replace(CHECKPOINT_KEY, published.bytes, there.version);
+    } else if (published !== null) {
+      await this.#store.createDurable(CHECKPOINT_KEY, published.bytes);
+    }
+    if (published !== null) this.#mended.push(CHECKPOINT_KEY);
+  }
+}
+
+type Source = "store" | "rows" | "mirror";
+
+/** The rows of the database as bundles, read in order. */
+class RowSource {
+  readonly #state: Pick<State, "readRows">;
+  readonly first: number;
+  readonly end: number;
+  #rows: Row[] = [];
+
+  private constructor(state: Pick<State, "readRows">, first: number, end: number) {
+    this.#state = state;
+    this.first = first;
+    this.end = end;
+  }
+
+  static async open(state: State, hasDatabase: boolean): Promise<RowSource> {
+    if (!hasDatabase) return new RowSource(state, 0, 0);
+    const { firstRetained, nextIndex } = await state.snapshot();
+    return new RowSource(state, firstRetained, nextIndex);
+  }
+
+  /** Entries [index * 256, + width) framed, or null where the rows do not hold all of them. */
+  async bundle(index: number, width: number): Promise<Uint8Array | null> {
+    const start = index * TILE_WIDTH;
+    const end = start + width;
+    if (start < this.first || end > this.end) return null;
+    const parts: Uint8Array[] = [];
+    for (let at = start; at < end; ) {
+      const row = await this.#rowAt(at);
+      const offsets = bundleOffsets(row.bytes, row.count);
+      const to = Math.min(end, row.first + row.count);
+      parts.push(row.bytes.subarray(offsets[at - row.first], offsets[to - row.first]));
+      at = to;
+    }
+    return Buffer.concat(parts);
+  }
+
+  /** The first index from `start` on at which a row's leaf hash is not the one in `hashes`, or null. */
+  async firstDifference(start: number, hashes: Uint8Array): Promise<number | null> {
+    const end = Math.min(this.end, start + hashes.length / HASH_BYTES);
+    for (let at = Math.max(start, this.first); at < end; ) {
+      const row = await this.#rowAt(at);
+      const to = Math.min(end, row.first + row.count);
+      for (; at < to; at++) {
+        const ours = row.hashes.subarray((at - row.first) * HASH_BYTES, (at - row.first + 1) * HASH_BYTES);
+        const theirs = hashes.subarray((at - start) * HASH_BYTES, (at - start + 1) * HASH_BYTES);
+        if (!equalBytes(ours, theirs)) return at;
+      }
+    }
+    return null;
+  }
+
+  async #rowAt(index: number): Promise<Row> {
+    const held = this.#rows.find((row) => index >= row.first && index < row.first + row.count);
+    if (held !== undefined) return held;
+    const rows = await this.#state.readRows(index, ROW_READ_BYTES);
+    const row = rows[0];
+    if (row === undefined || index < row.first || index >= row.first + row.count) {
+      throw new CairnError("internal", { detail: `no row holds index ${index}` });
+    }
+    this.#rows = rows;
+    return row;
+  }
+}
+
+/** The bundle of exactly `width` entries at `index`, cut from a wider one where there is one. */
+async function firstBundle(
+  index: number,
+  width: number,
+  get: (key: string) => Promise<Uint8Array | null>,
+): Promise<Uint8Array | null> {
+  const keys = width === TILE_WIDTH ? [entriesPath(index)] : [entriesPath(index, width), entriesPath(index)];
+  for (const key of keys) {
+    const bytes = await get(key);
+    if (bytes === null) continue;
+    try {
+      const offsets = bundleOffsets(bytes);
+      if (offsets.length - 1 >= width) return bytes.slice(0, offsets[width]);
+    } catch (error) {
+      if (!isCairnError(error)) throw error;
+    }
+  }
+  return null;
+}
+
+function isBundle(bytes: Uint8Array, width: number): boolean {
+  try {
+    bundleOffsets(bytes, width);
+    return true;
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+    return false;
+  }
+}
