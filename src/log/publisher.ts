@@ -173,10 +173,9 @@ export class Publisher {
 
   async #once(): Promise<void> {
     const began = this.#o.clock.monotonic();
-    const size = this.#o.committed();
-    // Before the first object of the round: an overtaken writer must not leave bytes behind.
+    // Before the first partial object of the round: an overtaken writer must not leave bytes behind.
     await this.#o.head.requireOwnership();
-    const cut = await this.#o.integrator.cutAt(size);
+    const cut = await this.#o.integrator.cutAt(this.#o.committed());
     const integrated = this.#o.clock.monotonic();
 
     const note = await this.#sign(cut.size, cut.root);
