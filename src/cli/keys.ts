@@ -15,4 +15,8 @@ export const keys = defineGroup("cairn keys", {
     summary: "End an API key; a running server follows within a second.",
     load: async () => (await import("./api-key-commands.ts")).revokeKey,
   },
+  rotate: {
+    summary: "Change the log's signing keys, with the server stopped.",
+    load: async () => (await import("./rotate-keys.ts")).rotate,
+  },
 });

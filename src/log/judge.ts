@@ -41,6 +41,8 @@ export interface JudgeOptions {
   readonly state: State;
   readonly hasher: BulkHasher;
   readonly events: Pick<LogEvents, "note">;
+  /** The key sets are about to be changed, so they need not match: at least one configured key must. */
+  readonly anyKeys?: boolean;
 }
 
 /** Judges, and writes nothing. Throws the refusal. */
@@ -50,7 +52,7 @@ export async function judge(options: JudgeOptions): Promise<Judged> {
   if (object === null)
     throw new CairnError("head_damaged", { detail: `there is no ${HEAD_KEY} in ${store.location}` });
   const record = parseHead(object.bytes);
-  await judgeIdentity(keys, state, record);
+  await judgeIdentity(keys, state, record, options.anyKeys === true);
   const signed = readNote("head_damaged", Buffer.from(record.note), keys);
 
   const snapshot = await state.snapshot();
@@ -87,7 +89,12 @@ export async function judge(options: JudgeOptions): Promise<Judged> {
 }
 
 /** (i) One log: origin, keys, format and database id. */
-async function judgeIdentity(keys: LogKeys, state: State, record: HeadRecord): Promise<void> {
+async function judgeIdentity(
+  keys: LogKeys,
+  state: State,
+  record: HeadRecord,
+  anyKeys: boolean,
+): Promise<void> {
   const identity = await state.identity();
   if (identity === null) throw new CairnError("database_lost", { detail: state.location });
   if (identity.format > LOG_FORMAT) {
@@ -103,6 +110,7 @@ async function judgeIdentity(keys: LogKeys, state: State, record: HeadRecord): P
   if (record.database !== identity.databaseId) {
     throw mismatch("state/head's database", record.database, identity.databaseId);
   }
+  if (anyKeys) return;
   const configured = keyIdsOf(keys).join(", ");
   const recorded = [identity.keys, identity.pendingKeys]
     .filter((ids) => ids !== null)

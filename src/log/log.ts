@@ -174,7 +174,7 @@ interface Taken {
 
 /** Judges, probes the store, and takes the epoch on the very version that was judged. */
 export async function takeHead(
-  options: Pick<LogOptions, "keys" | "hasher" | "events" | "clock">,
+  options: Pick<LogOptions, "keys" | "hasher" | "events" | "clock"> & { readonly anyKeys?: boolean },
   { store, state }: Held,
 ): Promise<Taken> {
   const stop = new AbortController();
@@ -230,6 +230,8 @@ class RunningLog implements OwnedLog {
   readonly #unpublished: { readonly end: number; readonly bytes: number; readonly at: number }[] = [];
   #unpublishedBytes = 0;
   #draining = false;
+  /** `state/head` says so: read-only for ever. */
+  readonly #frozen: boolean;
   #lowSpace = false;
   #failure: CairnError | null = null;
   #fail: (error: CairnError) => void = () => undefined;
@@ -285,6 +287,7 @@ class RunningLog implements OwnedLog {
         : publishedCheckpoint(published.bytes, published.size, published.root, clock.now());
     this.#trusted = snapshot.firstRetained;
     this.#mendEnd = snapshot.nextIndex;
+    this.#frozen = judged.head.record.frozen;
 
     const onFatal = (error: CairnError): void => this.#die(error);
     const onTrouble = (what: string, key: string, error: unknown): void => events.trouble(what, key, error);
@@ -366,7 +369,7 @@ class RunningLog implements OwnedLog {
     for (const { key, bytes } of restored.repairs) {
       this.#writer.write({ key, bytes, end: snapshot.firstRetained, mode: "mend" });
     }
-    this.#publisher.start();
+    if (!this.#frozen) this.#publisher.start();
     this.#space.start();
     void layBallast(options.places).catch((error: unknown) => events.trouble("no_ballast", "", error));
     void this.#mended();
@@ -479,6 +482,7 @@ class RunningLog implements OwnedLog {
 
   #refusal(): CairnError | null {
     if (this.#failure !== null) return new CairnError("store_unavailable", { cause: this.#failure });
+    if (this.#frozen) return new CairnError("frozen");
     if (this.#draining) return new CairnError("draining");
     if (this.#sequencer === null) return new CairnError("starting");
     if (this.#lowSpace) return new CairnError("storage_low");
@@ -666,7 +670,7 @@ class RunningLog implements OwnedLog {
     this.drain();
     await this.writable;
     await this.#sequencer?.idle();
-    if (this.#failure === null) {
+    if (this.#failure === null && !this.#frozen) {
       const late = new AbortController();
       await Promise.race([this.#publisher.finish(), pause(this.#o.clock, LAST_ROUND_MS, late.signal)]);
       late.abort();
