@@ -9,6 +9,7 @@ import { CairnError } from "../core/errors.ts";
 import { call, DurableFiles, errorCode, makeFolderDurable, removeLeftovers } from "./durable.ts";
 import { probeStore } from "./probe.ts";
 import {
+  isObjectKey,
   type ObjectStore,
   type ObjectVersion,
   type StoredObject,
@@ -18,9 +19,6 @@ import {
 
 /** Unfinished files lie together here, so that a start removes what is left of them without walking the tiles. */
 const TEMPORARY_FOLDER = "state/.tmp";
-
-/** Elements of keys. No leading dot: such names are the driver's own, or the system's, and are no objects. */
-const KEY_ELEMENT = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}$/;
 
 /** The lock and SQLite's files beside it. Opening them here would release the lock (POSIX locks fall with any close). */
 const LOCK_FILES = /^state\/lock(-wal|-shm|-journal)?$/;
@@ -275,7 +273,7 @@ class FsStore implements ObjectStore {
     }
     const names: string[] = [];
     for (const entry of found) {
-      if (!KEY_ELEMENT.test(entry.name) || LOCK_FILES.test(prefix + entry.name)) continue;
+      if (!isObjectKey(entry.name) || LOCK_FILES.test(prefix + entry.name)) continue;
       const isFolder =
         entry.isDirectory() || (entry.isSymbolicLink() && (await isFolderPath(join(folder, entry.name))));
       names.push(isFolder ? `${entry.name}/` : entry.name);
@@ -289,9 +287,7 @@ class FsStore implements ObjectStore {
   }
 
   #path(key: string): string {
-    if (!key.split("/").every((element) => KEY_ELEMENT.test(element)) || LOCK_FILES.test(key)) {
-      throw invalidKey(key);
-    }
+    if (!isObjectKey(key) || LOCK_FILES.test(key)) throw invalidKey(key);
     return join(this.#root, key);
   }
 

@@ -5,6 +5,14 @@
 /** An opaque token for one stored version of an object: what `If-Match` compares. */
 export type ObjectVersion = string & { readonly __version: true };
 
+/** One element of a key. No leading dot: such names are a driver's own, or the system's, and are no objects. */
+const KEY_ELEMENT = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$/;
+
+/** Whether a key can be used in every driver: elements of ASCII letters, digits, `-`, `_` and `.`, joined by slashes. */
+export function isObjectKey(key: string): boolean {
+  return key.split("/").every((element) => KEY_ELEMENT.test(element));
+}
+
 export interface StoredObject {
   readonly bytes: Uint8Array;
   readonly version: ObjectVersion;

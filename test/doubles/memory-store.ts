@@ -3,6 +3,7 @@
 // not synced can be lost or torn.
 
 import {
+  isObjectKey,
   type ObjectStore,
   type ObjectVersion,
   StoreError,
@@ -199,7 +200,7 @@ export class MemoryStore implements ObjectStore {
     if (this.#closed) {
       throw new StoreError("memory: is closed", { outcome: "not_applied", retryable: false });
     }
-    if (!/^([A-Za-z0-9_-][A-Za-z0-9._-]*\/)*[A-Za-z0-9_-][A-Za-z0-9._-]*$/.test(key)) {
+    if (!isObjectKey(key)) {
       throw new StoreError(`"${key}" is not a key of this store`, {
         outcome: "not_applied",
         retryable: false,
