@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach } from "vitest";
+import type { Fetch } from "../../src/client/request.ts";
 import type { Runnable } from "../../src/cli/group.ts";
 import type { Io } from "../../src/cli/io.ts";
 import { stillClock } from "../client/log-server.ts";
@@ -14,6 +15,7 @@ export interface RunOptions {
   readonly stdin?: readonly (string | Uint8Array)[];
   readonly now?: number;
   readonly terminal?: boolean;
+  readonly fetch?: Fetch;
 }
 
 export interface RunResult {
@@ -44,7 +46,7 @@ export async function run(
     stdout: stream(stdout, options.terminal ?? false),
     stderr: stream(stderr, options.terminal ?? false),
     env: options.env ?? {},
-    fetch: (url, init) => fetch(url, init),
+    fetch: options.fetch ?? ((url, init) => fetch(url, init)),
     clock: stillClock(options.now),
   };
   const exit = await command.run(argv, io);
