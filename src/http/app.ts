@@ -1,8 +1,9 @@
 // The log's HTTP edge: a Fastify app over a `Log`, all configuration handed in as values. Most routes take the raw
 // response (`reply.hijack`), so that nothing stands between the log and the socket that a route does not need.
 
-import { createServer, type Server } from "node:http";
+import { createServer, type RequestListener, type Server } from "node:http";
 import fastify, { type FastifyInstance } from "fastify";
+import { CairnError } from "../core/errors.ts";
 import type { Log } from "../log/api.ts";
 import { addRoute } from "./add.ts";
 import { addBatchRoute } from "./add-batch.ts";
@@ -22,7 +23,7 @@ import {
 } from "./limits.ts";
 import { proofRoute } from "./proof.ts";
 import { type RateLimit, rateLimitHook } from "./rate-limit.ts";
-import { createRefuse, type HttpLogger } from "./refuse.ts";
+import { createRefuse, type HttpLogger, type Refuse } from "./refuse.ts";
 import { statusRoutes } from "./status.ts";
 import { tileRoutes } from "./tiles.ts";
 import { answerUnmatched, undecodable } from "./unmatched.ts";
@@ -75,7 +76,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const app = fastify({
     // A logger here would cost each request a child of it and two listeners; refusals are logged where they are made.
     logger: false,
-    serverFactory: (handler) => listener(handler, times),
+    serverFactory: (handler) => listener(handler, times, refuse),
     clientErrorHandler: clientErrorHandler(logger, times.linger),
     // While closing, requests on open connections still get their routes' answers: reads, and `draining` for writes.
     return503OnClosing: false,
@@ -121,23 +122,30 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   return app;
 }
 
-function listener(handler: Parameters<typeof createServer>[1], times: HttpTimes): Server {
+function listener(handler: RequestListener, times: HttpTimes, refuse: Refuse): Server {
   const server = createServer(
     {
       headersTimeout: times.headersTimeout,
       requestTimeout: times.requestTimeout,
       connectionsCheckingInterval: times.checkingInterval,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      // Node's own refusal has no body; the check (RFC 9112, section 3.2) is made below.
+      requireHostHeader: false,
     },
-    handler,
+    (raw, res) => {
+      if (raw.headers.host !== undefined || raw.httpVersionMinor === 0) handler(raw, res);
+      else refuse(raw, res, new CairnError("bad_request", { detail: "no Host header" }), CLOSE);
+    },
   );
   // `100 Continue` is sent when a route begins to read the body, so that a refusal can spare the client sending it.
   // Other expectations are ignored, as RFC 9110, section 10.1.1 allows.
   server.on("checkContinue", (request, response) => server.emit("request", request, response));
   server.on("checkExpectation", (request, response) => server.emit("request", request, response));
-  server.on("connect", refuseConnect);
+  server.on("connect", refuseConnect(times.linger));
   return server;
 }
+
+const CLOSE = ["Connection", "close"];
 
 /** Takes Fastify's body parsing out for every method: it answers 415 to content types that it cannot parse. */
 function readBodiesRaw(app: FastifyInstance): void {

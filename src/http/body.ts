@@ -80,7 +80,7 @@ export function readBody(
   raw.on("data", onData);
   raw.on("end", onEnd);
   // A client that waits to be asked for its body (RFC 9110, section 10.1.1) has passed every check by now.
-  if (raw.headers.expect !== undefined) res.writeContinue();
+  if (raw.headers.expect?.toLowerCase() === "100-continue") res.writeContinue();
 }
 
 const NO_BYTES = new Uint8Array(0);

@@ -26,19 +26,27 @@ export function clientErrorHandler(
     const problem = problemOf(error);
     logger?.debug({ code: problem.code, parser: error.code }, "connection refused");
     afterPendingAnswers(socket, (answering) => {
-      if (answering) socket.end();
-      else socket.end(rawAnswer(problem, []));
-      const timer = setTimeout(() => socket.destroy(), lingerMs);
-      timer.unref();
-      socket.once("close", () => clearTimeout(timer));
+      endAndCut(socket, answering ? "" : rawAnswer(problem, []), lingerMs);
     });
   };
 }
 
 /** The handler for a server's `connect` event: there is no tunnel here. */
-export function refuseConnect(_request: IncomingMessage, socket: Duplex): void {
-  socket.on("error", () => socket.destroy());
-  socket.end(rawAnswer(new CairnError("method_not_allowed"), ["Allow: GET, HEAD, POST, OPTIONS"]));
+export function refuseConnect(lingerMs: number): (request: IncomingMessage, socket: Duplex) => void {
+  const refusal = new CairnError("method_not_allowed");
+  return (_request, socket) => {
+    socket.on("error", () => socket.destroy());
+    socket.resume();
+    endAndCut(socket, rawAnswer(refusal, ["Allow: GET, HEAD, POST, OPTIONS"]), lingerMs);
+  };
+}
+
+/** Ends our side with `answer`, and the connection when the peer ends its own or the time for that is up. */
+function endAndCut(socket: Duplex, answer: string, lingerMs: number): void {
+  socket.end(answer);
+  const timer = setTimeout(() => socket.destroy(), lingerMs);
+  timer.unref();
+  socket.once("close", () => clearTimeout(timer));
 }
 
 function problemOf(error: NodeJS.ErrnoException): CairnError {
@@ -55,7 +63,7 @@ function afterPendingAnswers(socket: Socket, then: (answering: boolean) => void)
   if (socket.destroyed) return;
   // Node keeps the response that is next on the wire here, and decides by it too when nobody listens for clientError.
   const next = (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage;
-  if (next?.req.complete && !next.writableFinished) {
+  if (next?.req.complete) {
     next.once("close", () => afterPendingAnswers(socket, then));
     return;
   }

@@ -54,8 +54,10 @@ export function createRefuse(logger: HttpLogger | null, linger: LingerLimits): R
     all.push(...headers);
 
     const left = bodyLeft(raw);
-    if (left > LINGER_KEEP_ALIVE_MAX_BYTES || (left > 0 && willClose(raw, res))) {
-      res.writeHead(status, [...all, "Connection", "close"]);
+    const closes = headers.includes("Connection") || willClose(raw, res);
+    if (left > LINGER_KEEP_ALIVE_MAX_BYTES || (left > 0 && closes)) {
+      if (!headers.includes("Connection")) all.push("Connection", "close");
+      res.writeHead(status, all);
       res.write(body);
       endAfterBody(raw, res, linger);
     } else {
