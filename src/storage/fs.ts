@@ -78,10 +78,8 @@ class FsStore implements ObjectStore {
   async get(key: string): Promise<StoredObject | null> {
     const path = this.#path(key);
     try {
-      const bytes = await readWhole(path);
-      if (bytes !== null) return versioned({ bytes }, bytes);
-      await this.#checkRoot();
-      return null;
+      const bytes = (await readWhole(path)) ?? ((await this.#rootAppeared()) ? await readWhole(path) : null);
+      return bytes === null ? null : versioned({ bytes }, bytes);
     } catch (error) {
       throw this.#explain(error, "read", key, "not_applied");
     }
@@ -195,7 +193,7 @@ class FsStore implements ObjectStore {
       } catch (error) {
         if (errorCode(error) === "ENOENT" && attempt < FOLDER_RETRIES) {
           try {
-            await this.#checkRoot();
+            await this.#rootAppeared();
           } catch (gone) {
             throw this.#explain(gone, "write", key, "not_applied");
           }
@@ -226,6 +224,8 @@ class FsStore implements ObjectStore {
       return;
     }
     await this.#ensureFolder(dirname(folder));
+    // Never in a folder that has come in the place of the one that was opened.
+    await this.#rootAppeared();
     await this.#files.makeFolder(folder);
   }
 
@@ -268,7 +268,10 @@ class FsStore implements ObjectStore {
       found = await call<fs.Dirent[]>((done) => fs.readdir(folder, { withFileTypes: true }, done));
     } catch (error) {
       if (errorCode(error) !== "ENOENT") throw this.#explain(error, "list", prefix, "not_applied");
-      await this.#checkRoot();
+      const appeared = await this.#rootAppeared().catch((gone: unknown) => {
+        throw this.#explain(gone, "list", prefix, "not_applied");
+      });
+      if (appeared) yield* this.#list(prefix);
       return;
     }
     const names: string[] = [];
@@ -310,16 +313,21 @@ class FsStore implements ObjectStore {
     }
   }
 
-  /** Nothing was found: true absence only in the folder that was opened, not where its volume has gone. */
-  async #checkRoot(): Promise<void> {
+  /**
+   * To be asked where nothing was found: that is absence only in the folder that was opened, not where its volume has
+   * gone or another has taken its place, which throws. True where the folder was absent at open and stands by now, so
+   * that the caller has to look again.
+   */
+  async #rootAppeared(): Promise<boolean> {
     const id = await this.#readRootId();
-    if (id === this.#rootId) return;
+    if (id === this.#rootId) return false;
+    if (this.#rootId === null) {
+      this.#rootId = id;
+      return true;
+    }
     throw new StoreError(
       `${this.#root} is no longer the folder that was opened; check that its volume is mounted`,
-      {
-        outcome: "not_applied",
-        retryable: false,
-      },
+      { outcome: "not_applied", retryable: false },
     );
   }
 
