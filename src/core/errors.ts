@@ -71,10 +71,15 @@ export const ERROR_SENTENCES = {
   file_exists: "The file exists already and is never overwritten.",
   file_unreadable: "The file could not be read.",
   file_unwritable: "The file could not be written.",
+  bench_failed: "A part of the benchmark did not run to its end; its own words follow.",
   bad_remembered:
     "The remembered head is damaged, or not by the keys given; check the log by other means before you remove the file.",
   key_name_taken: "An API key has that name, or had it; a name is used once.",
   key_unknown: "There is no valid API key of that name.",
+  bad_log_list:
+    "The list of logs is malformed; it has the witness network's form, logs/v0 and then vkey, origin, qpd and contact lines.",
+  log_unknown: "The witness has no log of that origin.",
+  witness_absent: "There is no witness's database here; check the path, or start the witness once.",
   log_absent:
     "There is no log here. If it should be created, start once with LOG_CREATE=true; if one was here, check that its volume is mounted.",
   log_exists: "A log, or part of one, is here already, so none is created.",
@@ -94,6 +99,7 @@ export const ERROR_SENTENCES = {
     "A tile or bundle under the signed head is missing and cannot be rebuilt here. Run cairn recover --from.",
   state_wrong: "The stored tiles agree with the signed head and the database does not. Run cairn recover.",
   fenced: "Another process has taken over this log; this one stops.",
+  overtaken: "A witness shows a head with this log's signature that this log does not know: a copy of it runs elsewhere, or it was restored from an older copy. It stops; run cairn recover.",
   store_unsafe: "The store ignores conditional writes, so this log cannot be written to it safely.",
   sync_failed: "The disk reported a failed sync; nothing written since can be trusted, so the process stops.",
   commit_unknown: "The outcome of a commit is unknown; the process stops and the next start decides.",

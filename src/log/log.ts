@@ -4,7 +4,10 @@
 import { randomBytes } from "node:crypto";
 import { dirname } from "node:path";
 import { CairnError } from "../core/errors.ts";
+import { decodeUtf8 } from "../core/bytes.ts";
 import { HASH_BYTES } from "../core/hash.ts";
+import { printPolicy } from "../core/policy.ts";
+import { consistencyProof, rootFromTiles } from "../core/tile-proof.ts";
 import { tilePath } from "../core/tile-path.ts";
 import { TILE_WIDTH } from "../core/tile.ts";
 import { takeLock } from "../state/lock.ts";
@@ -12,6 +15,7 @@ import type { Lock } from "../state/lock.ts";
 import type { Row, SetAsideRow, State } from "../state/state.ts";
 import { makeFolderDurable, removeFileDurable } from "../storage/durable.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { Quorum } from "../witness/client/quorum.ts";
 import type {
   AddCallback,
   Log,
@@ -35,7 +39,7 @@ import type { Judged } from "./judge.ts";
 import { loadTable, saveTable, tablePath } from "./leaf-table-file.ts";
 import { LeafTable, TABLE_KEY_BYTES } from "./leaf-table.ts";
 import { ObjectWriter } from "./objects.ts";
-import type { LogOptions } from "./options.ts";
+import type { LogOptions, LogWitnesses } from "./options.ts";
 import { Proofs } from "./proofs.ts";
 import { Publisher, publishedCheckpoint } from "./publisher.ts";
 import { Reader } from "./reader.ts";
@@ -201,7 +205,7 @@ export async function takeHead(
 class RunningLog implements OwnedLog {
   readonly origin: string;
   readonly vkeys: readonly string[];
-  readonly policyText: string | null = null;
+  readonly policyText: string | null;
   readonly failed: Promise<CairnError>;
   readonly writable: Promise<void>;
 
@@ -216,6 +220,7 @@ class RunningLog implements OwnedLog {
   readonly #collector: Collector;
   readonly #proofs: Proofs;
   readonly #space: SpaceWatch;
+  readonly #quorum: Quorum | null;
   readonly #databaseId: string;
   /** Null until the deduplication table is complete. */
   #sequencer: Sequencer | null = null;
@@ -257,7 +262,8 @@ class RunningLog implements OwnedLog {
       await state.recordPublished({ size: published.size, note: published.bytes });
     }
     const restored = await restoreEdge(store, options.hasher, snapshot.firstRetained);
-    return new RunningLog(options, held, judged, head, stop, restored, identity.databaseId);
+    const sizes = await state.witnessSizes();
+    return new RunningLog(options, held, judged, head, stop, restored, identity.databaseId, sizes);
   }
 
   private constructor(
@@ -268,12 +274,14 @@ class RunningLog implements OwnedLog {
     stop: AbortController,
     restored: Awaited<ReturnType<typeof restoreEdge>>,
     databaseId: string,
+    witnessSizes: ReadonlyMap<string, number>,
   ) {
     const { keys, limits, clock, hasher, events } = options;
     const { store, state } = held;
     const { snapshot, signed, published } = judged;
     this.origin = keys.origin;
     this.vkeys = keys.signers.map((signer) => signer.vkey);
+    this.policyText = options.witnesses === null ? null : decodeUtf8(printPolicy(options.witnesses.policy));
     this.#o = options;
     this.#held = held;
     this.#stop = stop;
@@ -318,7 +326,10 @@ class RunningLog implements OwnedLog {
       mendEnd: snapshot.nextIndex,
       onFatal,
     });
+    this.#quorum =
+      options.witnesses === null ? null : this.#openQuorum(options.witnesses, head, witnessSizes);
     this.#publisher = new Publisher({
+      cosigner: this.#quorum,
       origin: keys.origin,
       signers: keys.signers,
       verifiers: keys.verifiers,
@@ -441,6 +452,12 @@ class RunningLog implements OwnedLog {
     }
     if (this.#lowSpace)
       reasons.push({ code: "storage_low", detail: `less than ${LOG_RESERVE} bytes are free` });
+    if (this.#publisher.waitsForFirstEntry) {
+      reasons.push({
+        code: "waiting_for_first_entry",
+        detail: "the witnesses have not cosigned the empty log",
+      });
+    }
     if (lag > limits.readyMaxLagMs) {
       const why = this.#publisher.trouble ?? "integration or publication does not keep up";
       reasons.push({
@@ -458,7 +475,7 @@ class RunningLog implements OwnedLog {
           ? null
           : Math.max(0, Math.floor((clock.now() - this.#published.publishedAt) / 1000)),
       reasons,
-      witnesses: [],
+      witnesses: this.#quorum?.status() ?? [],
     };
   }
 
@@ -488,6 +505,34 @@ class RunningLog implements OwnedLog {
     if (this.#lowSpace) return new CairnError("storage_low");
     if (this.#unpublishedBytes >= this.#o.limits.backlogMaxBytes) return new CairnError("backlog_full");
     return null;
+  }
+
+  #openQuorum(witnesses: LogWitnesses, head: OwnedHead, sizes: ReadonlyMap<string, number>): Quorum {
+    const { clock, hasher, keys, events } = this.#o;
+    const { tree } = hasher;
+    return new Quorum({
+      ...witnesses,
+      origin: keys.origin,
+      clock,
+      sha256: tree.sha256,
+      logVerifiers: keys.verifiers,
+      sizes,
+      remember: (name, size) => this.#held.state.rememberWitness(name, size),
+      // Asked for the size of a round, all of whose objects are stored.
+      consistencyProof: (from, to) =>
+        consistencyProof(from, to, (level, index, width) => this.#reader.at(to, level, index, width), tree),
+      rootAt: async (size) => {
+        const signed = this.#publisher.signedSize;
+        if (size > signed) throw new CairnError("not_published");
+        return rootFromTiles(
+          size,
+          (level, index, width) => this.#reader.at(signed, level, index, width),
+          tree,
+        );
+      },
+      requireOwnership: () => head.requireOwnership(),
+      onTrouble: (what, detail) => events.trouble(what, detail),
+    });
   }
 
   /** The deduplication table: the saved one and what came after, or all of it from level-0 tiles and rows. */

@@ -3,8 +3,11 @@
 import type { BulkHasher } from "../core/bulk-hasher.ts";
 import type { CairnError } from "../core/errors.ts";
 import type { NoteSigner, NoteVerifier } from "../core/note.ts";
+import type { Policy } from "../core/policy.ts";
 import type { State } from "../state/state.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import type { Fetch } from "../witness/client/exchange.ts";
+import type { WitnessPeer } from "../witness/client/quorum.ts";
 import type { Clock } from "./clock.ts";
 import type { RoundTimings } from "./publisher.ts";
 
@@ -15,6 +18,15 @@ export interface LogKeys {
   readonly signers: readonly NoteSigner[];
   /** Of the same keys. */
   readonly verifiers: readonly NoteVerifier[];
+}
+
+/** The witnesses that cosign this log's checkpoints. */
+export interface LogWitnesses {
+  readonly policy: Policy;
+  readonly peers: readonly WitnessPeer[];
+  readonly ignored: ReadonlySet<string>;
+  readonly surplusWaitMs: number;
+  readonly fetch: Fetch;
 }
 
 /** Where the log lives, and how its places are opened. */
@@ -55,6 +67,8 @@ export interface LogOptions {
   readonly keys: LogKeys;
   readonly places: LogPlaces;
   readonly limits: LogLimits;
+  /** Null: nothing is cosigned, and what is signed is published. */
+  readonly witnesses: LogWitnesses | null;
   readonly hasher: BulkHasher;
   readonly clock: Clock;
   readonly events: LogEvents;

@@ -54,6 +54,8 @@ export interface PublisherOptions {
   readonly signers: readonly NoteSigner[];
   readonly verifiers: readonly NoteVerifier[];
   readonly head: OwnedHead;
+  /** Null where the policy asks for no witness and none is configured. */
+  readonly cosigner: Cosigner | null;
   readonly integrator: Integrator;
   readonly state: Pick<State, "recordIntegrated" | "recordSigned" | "recordPublished">;
   readonly store: ObjectStore;
@@ -72,10 +74,18 @@ export interface PublisherOptions {
   readonly onTrouble: (what: string, key: string, error: unknown) => void;
 }
 
+/** The witnesses, as a round needs them (witness/client/quorum.ts). */
+export interface Cosigner {
+  settle(note: Uint8Array, size: number): Promise<void>;
+  gather(note: Uint8Array, size: number, abandon: AbortSignal): Promise<Uint8Array>;
+  close(): void;
+}
+
 /** Milliseconds of a round's parts. */
 export interface RoundTimings {
   readonly integrateMs: number;
   readonly signMs: number;
+  readonly witnessMs: number;
   readonly publishMs: number;
 }
 
@@ -90,6 +100,10 @@ export class Publisher {
   #cancelTimer: (() => void) | null = null;
   #round: Promise<void> | null = null;
   #started = false;
+  /** Whether the witnesses have been asked about the stored note, as the first signature of a process demands. */
+  #settled = false;
+  /** Ends the gathering for an empty tree, which some witnesses refuse, when the first entry is there. */
+  #emptyRound: AbortController | null = null;
   /** A round that goes wrong and is being tried again; null when the last one went through. */
   #trouble: string | null = null;
 
@@ -114,6 +128,11 @@ export class Publisher {
     return this.#trouble;
   }
 
+  /** True while the witnesses have not cosigned the empty tree and there is no entry yet. */
+  get waitsForFirstEntry(): boolean {
+    return this.#emptyRound !== null && this.#published === null && this.#o.committed() === 0;
+  }
+
   start(): void {
     this.#started = true;
     this.wake();
@@ -121,6 +140,7 @@ export class Publisher {
 
   /** Something was committed: a round is due at once, or when the interval has passed. */
   wake(): void {
+    if (this.#emptyRound !== null && this.#o.committed() > 0) this.#emptyRound.abort();
     if (!this.#started || this.#round !== null || this.#stop.signal.aborted) return;
     const size = this.#o.committed();
     const behind = this.#published === null || size > this.#published.size;
@@ -152,6 +172,7 @@ export class Publisher {
   /** Stops where it stands; the next start goes on. Resolves when nothing is under way. */
   async close(): Promise<void> {
     this.#stop.abort();
+    this.#o.cosigner?.close();
     this.#cancelTimer?.();
     this.#cancelTimer = null;
     await this.#round;
@@ -181,16 +202,20 @@ export class Publisher {
     const note = await this.#sign(cut.size, cut.root);
     const signed = this.#o.clock.monotonic();
 
-    await this.#record(() => this.#o.state.recordPublished({ size: cut.size, note }));
+    const cosigned = await this.#cosign(note, cut.size);
+    const witnessed = this.#o.clock.monotonic();
+
+    await this.#record(() => this.#o.state.recordPublished({ size: cut.size, note: cosigned }));
     await this.#o.head.requireOwnership();
-    await this.#replaceCheckpoint(note, cut.size);
+    await this.#replaceCheckpoint(cosigned, cut.size);
     this.#lastAt = this.#o.clock.monotonic();
     this.#trouble = null;
-    this.#published = publishedCheckpoint(note, cut.size, cut.root, this.#o.clock.now());
+    this.#published = publishedCheckpoint(cosigned, cut.size, cut.root, this.#o.clock.now());
     this.#o.onPublished(this.#published, {
       integrateMs: integrated - began,
       signMs: signed - integrated,
-      publishMs: this.#lastAt - signed,
+      witnessMs: witnessed - signed,
+      publishMs: this.#lastAt - witnessed,
     });
   }
 
@@ -202,6 +227,10 @@ export class Publisher {
       if (!equalBytes(root, last.root)) throw new CairnError("root_mismatch", { detail: `at size ${size}` });
       return new TextEncoder().encode(this.#o.head.record.note);
     }
+    if (this.#o.cosigner !== null && !this.#settled) {
+      await this.#o.cosigner.settle(new TextEncoder().encode(this.#o.head.record.note), last.size);
+      this.#settled = true;
+    }
     await this.#record(() => this.#o.state.recordIntegrated({ size, root }));
     const text = printCheckpoint({ origin: this.#o.origin, size: BigInt(size), root, extensions: [] });
     const note = printNote(signNote(text, this.#o.signers));
@@ -209,6 +238,18 @@ export class Publisher {
     this.#lastSigned = { size, root };
     await this.#record(() => this.#o.state.recordSigned({ size, note }));
     return note;
+  }
+
+  /** The note with the cosignatures that the policy asks for. */
+  async #cosign(note: Uint8Array, size: number): Promise<Uint8Array> {
+    if (this.#o.cosigner === null) return note;
+    const abandon = new AbortController();
+    this.#emptyRound = size === 0 ? abandon : null;
+    try {
+      return await this.#o.cosigner.gather(note, size, abandon.signal);
+    } finally {
+      this.#emptyRound = null;
+    }
   }
 
   /** Replaces `checkpoint`, never by a smaller size, and waits until the outcome is certain. */

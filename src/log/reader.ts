@@ -70,6 +70,12 @@ export class Reader {
     return this.#cache.get(path)?.bytes ?? this.#o.inFlight(path);
   }
 
+  /** The first `width` hashes of a tile as a tree of `size`, whose objects are all stored, left it: published or not. */
+  async at(size: number, level: number, index: number, width: number): Promise<Uint8Array> {
+    const { bytes } = await this.#widest("tile", level, index, tileWidthAt(level, index, size));
+    return bytes.subarray(0, width * HASH_BYTES);
+  }
+
   /**
    * A full tile or bundle, whether published or not, through the cache. Throws `tile_missing` where there is none and
    * `store_unavailable` where the store cannot say.

@@ -50,10 +50,12 @@ export class SqliteQueries {
   readonly #hashesFrom: SqliteStatement;
   readonly #publishedNote: SqliteStatement;
   readonly #setAside: SqliteStatement;
+  readonly #witnessSizes: SqliteStatement;
 
   constructor(database: SqliteDatabase) {
     this.#database = database;
     this.#begin = database.prepare("BEGIN");
+    this.#witnessSizes = database.prepare("SELECT name, size FROM witness_sizes");
     this.#end = database.prepare("COMMIT");
     this.#identity = database.prepare(
       "SELECT format, database_id, origin, keys, pending_keys FROM identity WHERE only = 1",
@@ -163,6 +165,11 @@ export class SqliteQueries {
 
   publishedNote(size: number): Uint8Array | null {
     return (this.#publishedNote.get(size) as Uint8Array | undefined) ?? null;
+  }
+
+  witnessSizes(): ReadonlyMap<string, number> {
+    const rows = this.#witnessSizes.all() as { readonly name: string; readonly size: number }[];
+    return new Map(rows.map(({ name, size }) => [name, size]));
   }
 
   listSetAside(): SetAsideRow[] {

@@ -53,6 +53,7 @@ export class SqliteStore {
   readonly #anchorNote: SqliteStatement;
   readonly #insertSetAside: SqliteStatement;
   readonly #deleteSetAside: SqliteStatement;
+  readonly #setWitnessSize: SqliteStatement;
   /** Bytes written since the last checkpoint, nearly. */
   #unCheckpointed = 0;
   #synchronousChecked = false;
@@ -103,6 +104,9 @@ export class SqliteStore {
     this.#anchorNote = database.prepare("UPDATE published_notes SET anchored = 1 WHERE size = ?");
     this.#insertSetAside = database.prepare(
       "INSERT INTO set_aside (first, count, bytes, reason) VALUES (?, ?, ?, ?)",
+    );
+    this.#setWitnessSize = database.prepare(
+      "INSERT INTO witness_sizes (name, size) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET size = excluded.size",
     );
     this.#deleteSetAside = database.prepare("DELETE FROM set_aside WHERE id = ?");
   }
@@ -173,6 +177,12 @@ export class SqliteStore {
 
   markAnchored(size: number): boolean {
     return this.#write(0, () => this.#anchorNote.run(size).changes === 1);
+  }
+
+  rememberWitness(name: string, size: number): void {
+    this.#write(0, () => {
+      this.#setWitnessSize.run(name, size);
+    });
   }
 
   recordSynced(size: number): void {

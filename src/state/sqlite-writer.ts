@@ -42,6 +42,8 @@ function writerService(store: SqliteStore): ThreadService<WriterMethods> {
       recordSigned: (note) => store.recordSigned(note),
       recordPublished: (note) => store.recordPublished(note),
       markAnchored: (size) => store.markAnchored(size),
+      witnessSizes: () => store.queries.witnessSizes(),
+      rememberWitness: (name, size) => store.rememberWitness(name, size),
       recordSynced: (size) => store.recordSynced(size),
       dropRows: (size, maxBytes) => store.dropRows(size, maxBytes),
       shrink: (maxBytes) => store.shrink(maxBytes),

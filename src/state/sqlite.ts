@@ -74,6 +74,8 @@ function writable(location: string, writer: DatabaseThread, reader: DatabaseThre
     identity: () => write("identity"),
     snapshot: () => write("snapshot"),
     listSetAside: () => write("listSetAside"),
+    witnessSizes: () => write("witnessSizes"),
+    rememberWitness: (name, size) => write("rememberWitness", name, size),
     create: (identity, emptyRoot) => write("create", identity, emptyRoot),
     setPendingKeys: (keys) => write("setPendingKeys", keys),
     finishKeys: () => write("finishKeys"),

@@ -130,6 +130,10 @@ export interface State {
   /** Bytes of pages that are free inside the database. */
   freeBytes(): Promise<number>;
 
+  /** The sizes that witnesses are known to have cosigned last, by name. */
+  witnessSizes(): Promise<ReadonlyMap<string, number>>;
+  rememberWitness(name: string, size: number): Promise<void>;
+
   // For `recover` only.
   /**
    * Replaces integrated, signed and published, and the synced size, in one transaction. Retained rows that end below the

@@ -14,6 +14,7 @@ const READS: readonly StateOperation[] = [
   "publishedNote",
   "freeBytes",
   "listSetAside",
+  "witnessSizes",
 ];
 
 /** Why an operation cannot fail in a form, or null where it can. */
