@@ -133,7 +133,9 @@ async function published(url, size) {
 /** Runs a command, shows it with the first `show` lines of what it prints, and wants its exit code to be `expect`. */
 async function cairn(argv, { input, show = Number.POSITIVE_INFINITY, expect = 0 } = {}) {
   const shown = argv.map((argument) => argument.replace(`${folder}/`, ""));
-  console.log(`$ cairn ${shown.join(" ")}${input === undefined ? "" : ` < ${input.replace(`${folder}/`, "")}`}`);
+  console.log(
+    `$ cairn ${shown.join(" ")}${input === undefined ? "" : ` < ${input.replace(`${folder}/`, "")}`}`,
+  );
   const stdin = input === undefined ? "ignore" : openSync(input, "r");
   const child = spawn(process.execPath, [CAIRN, ...argv], { stdio: [stdin, "pipe", "inherit"] });
   let count = 0;

@@ -4,7 +4,7 @@
 import { type ParseArgsConfig, parseArgs } from "node:util";
 import { CairnError } from "../core/errors.ts";
 
-export interface OptionSpec {
+interface OptionSpec {
   readonly type: "string" | "boolean";
   /** May be given several times; its value is then a list. */
   readonly multiple?: true;
@@ -26,7 +26,7 @@ export interface CommandSpec<O extends OptionSpecs = OptionSpecs> {
   readonly exit: readonly [string, string, string];
 }
 
-export type OptionValues<O extends OptionSpecs> = {
+type OptionValues<O extends OptionSpecs> = {
   readonly [K in keyof O]: O[K] extends { readonly multiple: true }
     ? readonly string[]
     : O[K]["type"] extends "boolean"

@@ -7,7 +7,7 @@ import { errorCode, writeFileDurable } from "../storage/durable.ts";
 import type { Io } from "./io.ts";
 
 /** Keys, policies, proofs and heads are small; a larger file was named by mistake. */
-export const TEXT_FILE_MAX_BYTES = 2 * 1024 * 1024;
+const TEXT_FILE_MAX_BYTES = 2 * 1024 * 1024;
 
 const STANDARD_INPUT = "-";
 

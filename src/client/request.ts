@@ -36,7 +36,7 @@ export interface RequestOptions {
   readonly timeoutMs?: number;
 }
 
-export interface Request {
+interface Request {
   readonly method?: "GET" | "POST";
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array;
