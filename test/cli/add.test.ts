@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { add } from "../../src/cli/add.ts";
 import { verify } from "../../src/cli/verify.ts";
-import { testSigner, textEntry } from "../client/build-log.ts";
+import { ORIGIN, testSigner, textEntry } from "../client/build-log.ts";
 import { answerProblem, type LogServer, startLogServer } from "../client/log-server.ts";
 import { run, temporaryFolder } from "./test-io.ts";
 
@@ -157,6 +157,16 @@ describe("proofs", () => {
     });
     expect(readFileSync(`${a}.tlog-proof`)).toEqual(before);
     expect(readFileSync(`${b}.tlog-proof`, "utf8")).toBe("precious");
+  });
+
+  test("of another log do not stand in for this one's", async () => {
+    const [a] = files({ a: "one" }) as [string];
+    await run(add, ["--log", server.url, "--proof", a]);
+    const elsewhere = readFileSync(`${a}.tlog-proof`, "utf8").replaceAll(ORIGIN, "log.example/other");
+    writeFileSync(`${a}.tlog-proof`, elsewhere);
+    const result = await run(add, ["--log", server.url, "--proof", a, "--json"]);
+    expect(result.json()).toMatchObject([{ error: { code: "file_exists" } }]);
+    expect(readFileSync(`${a}.tlog-proof`, "utf8")).toBe(elsewhere);
   });
 
   test("that do not verify are not written", async () => {

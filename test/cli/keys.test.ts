@@ -203,11 +203,15 @@ describe("a running server", () => {
 
   test("sees a second change that left the file's time and length as they were", async () => {
     const a = await makeKey("a");
-    const who = await watch();
     const file = apiKeysPath(database);
-    const { atime, mtime } = statSync(file);
+    const tick = new Date();
+    utimesSync(file, tick, tick);
+    const before = statSync(file, { bigint: true });
+    const who = await watch();
     await call("revoke", "a");
-    utimesSync(file, atime, mtime);
+    utimesSync(file, tick, tick);
+    const { ino, size, mtimeNs } = statSync(file, { bigint: true });
+    expect({ ino, size, mtimeNs }).toEqual({ ino: before.ino, size: before.size, mtimeNs: before.mtimeNs });
     await clock.tick();
     expect(who(a)).toBeNull();
   });

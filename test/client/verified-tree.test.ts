@@ -160,6 +160,24 @@ describe("a log that errs or lies", () => {
     );
   });
 
+  test("a full tile that does not add up to the hash above is noticed where only hashes are read", async () => {
+    const damaged = (log.objects.get("tile/0/000") as Uint8Array).slice();
+    damaged[8191] = (damaged[8191] as number) ^ 1;
+    const tree = treeOf({ ...log, objects: new Map(log.objects).set("tile/0/000", damaged) });
+    await expect(tree.leafHash(0)).rejects.toThrow(refusal("wrong_tile"));
+    await expect(tree.inclusionProof(0)).rejects.toThrow(refusal("wrong_tile"));
+    await expect(tree.consistencyProof(5)).rejects.toThrow(refusal("wrong_tile"));
+  });
+
+  test("a bundle and its tile that agree with each other, and not with the root, are noticed", async () => {
+    const other = built(700, (i) => textEntry(i === 5 ? 9999 : i));
+    const objects = new Map(log.objects);
+    for (const path of ["tile/0/000", "tile/entries/000"]) {
+      objects.set(path, other.objects.get(path) as Uint8Array);
+    }
+    await expect(treeOf({ ...log, objects }).entry(5)).rejects.toThrow(refusal("wrong_tile"));
+  });
+
   test("a whole other log under the same root is noticed at the first read", async () => {
     const other = built(700, (i) => textEntry(i + 1));
     const tree = treeOf({ ...log, objects: other.objects });
