@@ -78,7 +78,13 @@ export function openForReading(library: SqliteConstructor, path: string): Sqlite
     return closingOnError(database, () => {
       database.pragma("trusted_schema = OFF");
       database.pragma(`cache_size = -${READER_CACHE_KIB}`);
-      if (readVersion(database, path) === 0) throw absent(path);
+      const version = readVersion(database, path);
+      if (version === 0) throw absent(path);
+      if (version < migrations().length) {
+        throw new CairnError("file_unreadable", {
+          detail: `${path} was last used by an older version; start the log once with this one`,
+        });
+      }
       return database;
     });
   });

@@ -169,7 +169,7 @@ export class SqliteQueries {
 
   witnessSizes(): ReadonlyMap<string, number> {
     const rows = this.#witnessSizes.all() as { readonly name: string; readonly size: number }[];
-    return new Map(rows.map(({ name, size }) => [name, size]));
+    return new Map(rows.map(({ name, size }) => [name, safeInteger(size)]));
   }
 
   listSetAside(): SetAsideRow[] {

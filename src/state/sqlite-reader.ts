@@ -1,6 +1,6 @@
 // The thread with the second connection, which can only read: long reads beside a running sequencer hold no commit.
 
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import { openForReading } from "./sqlite-file.ts";
 import { loadSqlite } from "./sqlite-library.ts";
 import { SqliteQueries } from "./sqlite-queries.ts";
@@ -14,9 +14,8 @@ export interface ReaderData {
   readonly path: string;
 }
 
-const { path } = workerData as ReaderData;
 if (parentPort === null) throw new Error("to be started as a worker thread");
-await serveCalls<ReaderMethods>(parentPort, async () => {
+serveCalls<ReaderData, ReaderMethods>(parentPort, async ({ path }) => {
   const database = openForReading(await loadSqlite(), path);
   const queries = new SqliteQueries(database);
   return {

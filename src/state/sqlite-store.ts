@@ -180,6 +180,7 @@ export class SqliteStore {
   }
 
   rememberWitness(name: string, size: number): void {
+    safeInteger(size);
     this.#write(0, () => {
       this.#setWitnessSize.run(name, size);
     });

@@ -43,62 +43,57 @@ export interface ThreadService<Methods> {
   close(): void;
 }
 
-const OPEN = 0;
+const OPEN = "open";
 const CLOSE = "close";
 
-/** Opens a service and answers calls until it is told to close. The first answer says whether it could be opened. */
-export async function serveCalls<Methods>(
+/** Opens a service when told to, with the data that come with it, and answers calls until it is told to close. */
+export function serveCalls<Data, Methods>(
   port: MessagePort,
-  open: () => Promise<ThreadService<Methods>>,
-): Promise<void> {
-  let service: ThreadService<Methods>;
-  try {
-    service = await open();
-  } catch (error) {
-    port.postMessage({ id: OPEN, error: toSent(error) } satisfies Answer);
-    return;
-  }
+  open: (data: Data) => Promise<ThreadService<Methods>>,
+): void {
+  let service: ThreadService<Methods> | null = null;
+  const reply = (answer: Answer, move: readonly ArrayBuffer[] = []): void =>
+    port.postMessage(answer, [...new Set(move)]);
   port.on("message", ({ id, method, args }: Call) => {
+    if (service === null) {
+      open(args[0] as Data).then(
+        (opened) => {
+          service = opened;
+          reply({ id, value: undefined });
+        },
+        (error: unknown) => reply({ id, error: toSent(error) }),
+      );
+      return;
+    }
+    if (method === CLOSE) {
+      service.close();
+      reply({ id, value: undefined });
+      port.close();
+      return;
+    }
     try {
-      if (method === CLOSE) {
-        service.close();
-        port.postMessage({ id, value: undefined } satisfies Answer);
-        port.close();
-        return;
-      }
       const name = method as keyof Methods;
       const handler = service.handlers[name] as (...args: readonly unknown[]) => unknown;
       const value = handler(...args);
-      port.postMessage({ id, value } satisfies Answer, [...new Set(service.buffersOf(name, value))]);
+      reply({ id, value }, service.buffersOf(name, value));
     } catch (error) {
-      port.postMessage({ id, error: toSent(error) } satisfies Answer);
+      reply({ id, error: toSent(error) });
     }
     service.afterAnswer();
   });
-  port.postMessage({ id: OPEN, value: undefined } satisfies Answer);
 }
 
 /** The main thread's side of one such thread. */
 export class DatabaseThread {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, { done: (value: unknown) => void; fail: (error: Error) => void }>();
-  #lastId = OPEN;
+  #lastId = 0;
   #gone: Error | null = null;
-  #exited: Promise<void>;
+  readonly #exited: Promise<void>;
 
-  /** Starts the module `name` of this folder (no extension) and waits until its database is open. */
-  static async start(name: string, data: unknown): Promise<DatabaseThread> {
-    const thread = new DatabaseThread(startWorker(name, data));
-    try {
-      await thread.#answer(OPEN);
-    } catch (error) {
-      await thread.#worker.terminate();
-      throw error;
-    }
-    return thread;
-  }
-
-  private constructor(worker: Worker) {
+  /** Starts the module `name` of this folder (no extension). To be opened before anything else is called. */
+  constructor(name: string) {
+    const worker = startWorker(name);
     this.#worker = worker;
     worker.on("message", (answer: Answer) => {
       const waiting = this.#waiting.get(answer.id);
@@ -115,6 +110,16 @@ export class DatabaseThread {
     });
   }
 
+  /** Opens the thread's database. Where that fails the thread has ended. */
+  async open(data: unknown): Promise<void> {
+    try {
+      await this.call(OPEN, [data]);
+    } catch (error) {
+      await this.terminate();
+      throw error;
+    }
+  }
+
   call(method: string, args: readonly unknown[], move: readonly ArrayBuffer[] = []): Promise<unknown> {
     if (this.#gone !== null) return Promise.reject(this.#gone);
     const id = ++this.#lastId;
@@ -125,7 +130,7 @@ export class DatabaseThread {
       const message = cause instanceof Error ? cause.message : String(cause);
       return Promise.reject(new StateError(message, { outcome: "not_applied", cause }));
     }
-    return this.#answer(id);
+    return new Promise((done, fail) => this.#waiting.set(id, { done, fail }));
   }
 
   /** Closes the database after the calls before it, and ends the thread. Later calls are refused. */
@@ -138,8 +143,9 @@ export class DatabaseThread {
     await this.#exited;
   }
 
-  #answer(id: number): Promise<unknown> {
-    return new Promise((done, fail) => this.#waiting.set(id, { done, fail }));
+  /** Ends a thread that holds nothing open. */
+  async terminate(): Promise<void> {
+    await this.#worker.terminate();
   }
 
   /** The thread died: nobody knows what became of the calls it had. */
@@ -155,15 +161,13 @@ export class DatabaseThread {
   }
 }
 
-function startWorker(name: string, data: unknown): Worker {
-  if (!import.meta.url.endsWith(".ts")) {
-    return new Worker(new URL(`./${name}.js`, import.meta.url), { workerData: data });
-  }
+function startWorker(name: string): Worker {
+  if (!import.meta.url.endsWith(".ts")) return new Worker(new URL(`./${name}.js`, import.meta.url));
   // From the sources, in tests: a thread does not inherit the TypeScript loader, so it registers its own.
   const loader = JSON.stringify(import.meta.resolve("tsx/esm/api"));
   const module = JSON.stringify(new URL(`./${name}.ts`, import.meta.url).href);
   const script = `import(${loader}).then((tsx) => { tsx.register(); return import(${module}); })`;
-  return new Worker(script, { eval: true, workerData: data });
+  return new Worker(script, { eval: true });
 }
 
 function toSent(error: unknown): SentError {

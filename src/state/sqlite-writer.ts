@@ -1,6 +1,6 @@
 // The thread with the only writing connection: a disk that stalls it stalls neither reads nor the main thread.
 
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import { openForWriting } from "./sqlite-file.ts";
 import { loadSqlite } from "./sqlite-library.ts";
 import { SqliteStore } from "./sqlite-store.ts";
@@ -18,9 +18,8 @@ export interface WriterData {
   readonly create: boolean;
 }
 
-const { path, create } = workerData as WriterData;
 if (parentPort === null) throw new Error("to be started as a worker thread");
-await serveCalls<WriterMethods>(parentPort, async () => {
+serveCalls<WriterData, WriterMethods>(parentPort, async ({ path, create }) => {
   const database = openForWriting(await loadSqlite(), path, { create });
   return writerService(new SqliteStore(database, path));
 });

@@ -30,21 +30,23 @@ export async function openSqliteState(
     throw new CairnError("bad_config", { detail: `the database's name must not end in a space: "${path}"` });
   }
   const location = `sqlite:${absolute}`;
-  if (options.mode === "read") {
-    return readable(location, await startReader(absolute));
+  const reader = new DatabaseThread("sqlite-reader");
+  const writer = options.mode === "write" ? new DatabaseThread("sqlite-writer") : null;
+  if (writer !== null && options.mode === "write") {
+    try {
+      await writer.open({ path: absolute, create: options.create === true } satisfies WriterData);
+    } catch (error) {
+      await reader.terminate();
+      throw error;
+    }
   }
-  const writerData: WriterData = { path: absolute, create: options.create === true };
-  const writer = await DatabaseThread.start("sqlite-writer", writerData);
   try {
-    return writable(location, writer, await startReader(absolute));
+    await reader.open({ path: absolute } satisfies ReaderData);
   } catch (error) {
-    await writer.close();
+    await writer?.close();
     throw error;
   }
-}
-
-function startReader(path: string): Promise<DatabaseThread> {
-  return DatabaseThread.start("sqlite-reader", { path } satisfies ReaderData);
+  return writer === null ? readable(location, reader) : writable(location, writer, reader);
 }
 
 function readable(location: string, reader: DatabaseThread): ReadableState {

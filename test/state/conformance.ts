@@ -347,6 +347,25 @@ export function stateConformance(name: string, makePlace: () => Promise<StatePla
       }, 60_000);
     });
 
+    it("remembers the size of each witness, the last one told, also after opening again", async () => {
+      expect(await state.witnessSizes()).toEqual(new Map());
+      await state.rememberWitness("witness.example/a", 5);
+      await state.rememberWitness("witness.example/b", 0);
+      await state.rememberWitness("witness.example/a", 7);
+      for (const size of [-1, 2 ** 53, 0.5]) {
+        await expect(state.rememberWitness("witness.example/a", size)).rejects.toMatchObject({
+          code: "unsafe_integer",
+        });
+      }
+      await reopen();
+      expect(await state.witnessSizes()).toEqual(
+        new Map([
+          ["witness.example/a", 7],
+          ["witness.example/b", 0],
+        ]),
+      );
+    });
+
     describe("dropRows", () => {
       it("drops whole rows below the size, oldest first, within the bytes it was given", async () => {
         await commitRows(10, 10, 10, 10, 10);
