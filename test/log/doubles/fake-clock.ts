@@ -50,7 +50,8 @@ export class FakeClock implements Clock {
       let due: Timer | null = null;
       for (const timer of this.#timers) {
         if (timer.at > end) continue;
-        if (due === null || timer.at < due.at || (timer.at === due.at && timer.order < due.order)) due = timer;
+        if (due === null || timer.at < due.at || (timer.at === due.at && timer.order < due.order))
+          due = timer;
       }
       if (due === null) break;
       this.#timers.delete(due);

@@ -22,7 +22,12 @@ const PAGE_BYTES = 8192;
 interface Contents {
   identity: Identity | null;
   rows: Row[];
-  heads: { integrated: TreeHead; signed: StoredNote | null; published: StoredNote | null; syncedSize: number };
+  heads: {
+    integrated: TreeHead;
+    signed: StoredNote | null;
+    published: StoredNote | null;
+    syncedSize: number;
+  };
   notes: { size: number; note: Uint8Array; anchored: boolean }[];
   witnesses: Map<string, number>;
   aside: SetAsideRow[];
