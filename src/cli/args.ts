@@ -11,6 +11,8 @@ interface OptionSpec {
   /** What stands for the value in the help text, such as FILE. */
   readonly value?: string;
   readonly about: string;
+  /** Its value may be a private key: the one exception to what no command line may hold, for a command that warns of it. */
+  readonly takesPrivateKey?: true;
 }
 
 export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
@@ -55,7 +57,7 @@ export function parseCommandLine<O extends OptionSpecs>(
   spec: CommandSpec<O>,
   argv: readonly string[],
 ): ParsedArgs<O> {
-  if (argv.some((argument) => argument.includes("PRIVATE+KEY+"))) {
+  if (argv.some((argument, i) => argument.includes("PRIVATE+KEY+") && !mayHoldKey(spec, argv, i))) {
     // Others on the machine see the command line; the key is not repeated here.
     throw usageError("a private key stands on the command line, where others can read it; give a file");
   }
@@ -108,6 +110,15 @@ export function usageError(detail: string): CairnError {
 export function requireOption(name: string, value: string | undefined): string {
   if (value === undefined) throw usageError(`--${name} is missing`);
   return value;
+}
+
+/** True for the value of an option that takes a private key, as `--name VALUE` or `--name=VALUE`. */
+function mayHoldKey(spec: CommandSpec, argv: readonly string[], index: number): boolean {
+  return Object.entries(spec.options).some(
+    ([name, { takesPrivateKey }]) =>
+      takesPrivateKey === true &&
+      (argv[index - 1] === `--${name}` || argv[index]?.startsWith(`--${name}=`) === true),
+  );
 }
 
 function optionLines(name: string, option: OptionSpec): string[] {

@@ -40,6 +40,10 @@ const COMMANDS: Readonly<Record<string, GroupEntry>> = {
     summary: "Remove partial tiles that full ones have replaced.",
     load: async () => (await import("./gc.ts")).gc,
   },
+  witness: {
+    summary: "Run a witness: cosign other logs' checkpoints.",
+    load: async () => (await import("./witness.ts")).witness,
+  },
   fsck: {
     summary: "Rebuild a whole log from its entries and compare.",
     load: async () => (await import("./fsck.ts")).fsck,
