@@ -9,7 +9,7 @@ import { loadTable, saveTable, tablePath } from "../../src/log/leaf-table-file.t
 import { LeafTable, TABLE_KEY_BYTES } from "../../src/log/leaf-table.ts";
 import { spreadHash as hashOf } from "./doubles/spread-hash.ts";
 
-const KEY = new Uint8Array(TABLE_KEY_BYTES).fill(9);
+const KEY = new Uint8Array(TABLE_KEY_BYTES).map((_, i) => (i * 37 + 11) & 0xff);
 const DATABASE = "0123456789abcdef0123456789abcdef";
 const HEADER_BYTES = 88;
 
