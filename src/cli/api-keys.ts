@@ -196,11 +196,11 @@ export async function watchApiKeys({ path, apiKey, clock, onError }: WatchOption
       if (!failing) onError(error);
       failing = true;
     }
-    if (!closed) cancel = clock.after(KEY_POLL_MS, poll);
+    if (!closed) cancel = clock.after(KEY_POLL_MS, () => void poll());
   }
 
   await look();
-  cancel = clock.after(KEY_POLL_MS, poll);
+  cancel = clock.after(KEY_POLL_MS, () => void poll());
   return {
     keys: () => keys,
     close() {

@@ -5,12 +5,15 @@ import { isIP } from "node:net";
 import { z } from "zod";
 import { decodeUtf8 } from "../core/bytes.ts";
 import { CairnError, isCairnError } from "../core/errors.ts";
-import { type PrivateKey, parsePrivateKey } from "../core/note-key.ts";
+import { noblePrimitives } from "../core/cosignature.ts";
+import { type PrivateKey, parsePrivateKey, privateKeyVkey } from "../core/note-key.ts";
 import { isValidKeyName, SIGNATURE_TYPE } from "../core/vkey.ts";
 import type { RateLimit } from "../http/rate-limit.ts";
 import type { LogLimits } from "../log/options.ts";
 import { readSmallFile } from "./files.ts";
 import type { Io } from "./io.ts";
+import { nodeEd25519 } from "./node-ed25519.ts";
+import { readWitnesses, type WitnessConfig } from "./witness-config.ts";
 
 export interface Variable<T> {
   /** From the variable's text. Its messages follow the variable's name and never quote a secret. */
@@ -165,6 +168,44 @@ export const VARIABLES = {
     otherwise: "twice the rate",
     about: "Writes at once: they are counted in windows of burst ÷ rate seconds.",
   }),
+  EXTERNAL_WITNESSES: variable({
+    schema: z.string(),
+    default: null,
+    otherwise: "none",
+    about:
+      "Witnesses that cosign checkpoints: `name=url=vkey`, separated by commas. The name is a label, the URL the submission prefix, the key the cosignature key (type 0x04 or 0x06). Without a quorum of them nothing is published.",
+  }),
+  WITNESS_QUORUM: variable({
+    schema: integer(1, 1000),
+    default: null,
+    otherwise: "all of them",
+    about: "How many of `EXTERNAL_WITNESSES` have to cosign a checkpoint before it is published.",
+  }),
+  WITNESS_POLICY: variable({
+    schema: z.string(),
+    default: null,
+    otherwise: "none",
+    about:
+      "A tlog-policy file in place of the two above, for more than a count. Witnesses outside the quorum are asked too; those without a URL are not.",
+  }),
+  WITNESS_SURPLUS_WAIT_MS: variable({
+    schema: integer(0, 60_000),
+    default: "0",
+    about: "Milliseconds to wait for further cosignatures once the quorum is met.",
+  }),
+  WITNESS_IGNORE: variable({
+    schema: z.string(),
+    default: null,
+    otherwise: "none",
+    about:
+      "Names of witnesses, separated by commas, that get no vote and are not asked: for one that claims what it cannot show.",
+  }),
+  WITNESS_MONITOR_URLS: variable({
+    schema: z.string(),
+    default: null,
+    otherwise: "the submission prefixes",
+    about: "`name=url`, separated by commas: where a witness shows its newest checkpoints, if elsewhere.",
+  }),
   CLIENT_ADDRESS_HEADER: variable({
     schema: text(
       (value) => (/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(value) ? value.toLowerCase() : null),
@@ -186,9 +227,6 @@ export const VARIABLES = {
 
 /** Names of what is still to come. To set one and have it ignored would be a promise that nobody keeps. */
 const NOT_IN_THIS_VERSION: Readonly<Record<string, string>> = {
-  EXTERNAL_WITNESSES: "witnesses are",
-  WITNESS_POLICY: "witnesses are",
-  WITNESS_QUORUM: "witnesses are",
   VINDEX_ENABLED: "the verifiable index is",
   ENTRY_SCHEMA: "entry schemas are",
 };
@@ -214,6 +252,8 @@ export interface ServerConfig {
   readonly apiKey: string | undefined;
   readonly allowPublicWrites: boolean;
   readonly limits: LogLimits;
+  /** Null: nothing is cosigned, and what is signed is published. */
+  readonly witnesses: WitnessConfig | null;
   /** For each key or address; null: none. */
   readonly rateLimit: RateLimit | null;
   /** Lower case. */
@@ -241,6 +281,7 @@ export async function readConfig(env: Environment): Promise<ServerConfig> {
   }
   const read = values as Values;
   const keys = checkKeys(read, problems);
+  const witnesses = keys === null ? null : await witnessesOf(read, keys, problems);
   if (problems.length > 0 || keys === null) throw badConfig(problems);
 
   const interval = read.CHECKPOINT_INTERVAL;
@@ -262,6 +303,7 @@ export async function readConfig(env: Environment): Promise<ServerConfig> {
       batchMaxEntries: read.BATCH_MAX_SIZE,
       batchMaxAgeMs: read.BATCH_MAX_AGE_MS,
     },
+    witnesses,
     rateLimit: rateLimitOf(read),
     clientAddressHeader: read.CLIENT_ADDRESS_HEADER ?? null,
     logLevel: read.LOG_LEVEL,
@@ -271,7 +313,7 @@ export async function readConfig(env: Environment): Promise<ServerConfig> {
 /** The path in DATABASE_URL, for the commands that need nothing else. Throws `bad_config`. */
 export function readDatabasePath(env: Environment): string {
   const { schema, default: standard } = VARIABLES.DATABASE_URL;
-  const result = schema.safeParse(env.DATABASE_URL || (standard as string));
+  const result = schema.safeParse(env.DATABASE_URL || standard);
   if (!result.success) throw badConfig([`DATABASE_URL ${messageOf(result.error)}`]);
   return result.data;
 }
@@ -325,6 +367,35 @@ function checkKeys(read: Partial<Values>, problems: string[]): ServerConfig["key
   const ids = [first, ...additional].map(({ keyId }) => keyId);
   if (new Set(ids).size !== ids.length) problems.push("LOG_ADDITIONAL_KEYS repeats a key");
   return { first, additional, mldsa44 };
+}
+
+async function witnessesOf(
+  read: Partial<Values>,
+  keys: ServerConfig["keys"],
+  problems: string[],
+): Promise<WitnessConfig | null> {
+  const logKeys = [keys.first, ...keys.additional, ...(keys.mldsa44 === null ? [] : [keys.mldsa44])];
+  try {
+    const policyFile =
+      read.WITNESS_POLICY === undefined ? undefined : await readSmallFile(read.WITNESS_POLICY);
+    return readWitnesses(
+      {
+        externalWitnesses: read.EXTERNAL_WITNESSES,
+        quorum: read.WITNESS_QUORUM,
+        policyFile,
+        ignore: read.WITNESS_IGNORE,
+        monitorUrls: read.WITNESS_MONITOR_URLS,
+        surplusWaitMs: read.WITNESS_SURPLUS_WAIT_MS ?? 0,
+      },
+      logKeys.map(privateKeyVkey),
+      { ...noblePrimitives, ed25519: nodeEd25519 },
+    );
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+    const isPolicy = error.code === "bad_policy" || error.code === "file_unreadable";
+    problems.push(isPolicy ? `WITNESS_POLICY: ${error.message}` : (error.detail ?? error.message));
+    return null;
+  }
 }
 
 function rateLimitOf(read: Values): RateLimit | null {

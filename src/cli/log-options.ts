@@ -56,7 +56,8 @@ export function logOptions(config: ServerConfig, events: LogEvents): Omit<LogOpt
     keys: logKeys(config),
     places: logPlaces(config),
     limits: config.limits,
-    witnesses: null,
+    witnesses:
+      config.witnesses === null ? null : { ...config.witnesses, fetch: (url, init) => fetch(url, init) },
     hasher: createNodeBulkHasher(),
     clock: systemClock,
     events,
@@ -77,7 +78,7 @@ export function loggedEvents(logger: Logger): LogEvents {
           size,
           integrate_ms: Math.round(timings.integrateMs),
           sign_ms: Math.round(timings.signMs),
-        witness_ms: Math.round(timings.witnessMs),
+          witness_ms: Math.round(timings.witnessMs),
           publish_ms: Math.round(timings.publishMs),
         },
         "published",

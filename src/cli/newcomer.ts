@@ -30,7 +30,7 @@ export async function runNewcomer(io: Io): Promise<ExitCode> {
 
 async function start(io: Io, out: Output): Promise<ExitCode> {
   const env: Record<string, string | undefined> = { ...io.env };
-  env.LOG_LEVEL ||= "warn";
+  env.LOG_LEVEL ||= "error";
   const hasOwnKey = Boolean(env.LOG_PRIVATE_KEY || env.LOG_PRIVATE_KEY_FILE);
   const marker = join(DATA_FOLDER, "creating");
   let creating = false;

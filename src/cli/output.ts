@@ -1,7 +1,7 @@
 // What a command prints: results on standard output, as text or with --json as JSON lines; progress on standard error and
 // only on a terminal; an error as one sentence with its code. Text from outside cannot steer the terminal.
 
-import { type CairnError, isCairnError } from "../core/errors.ts";
+import { isCairnError } from "../core/errors.ts";
 import type { Io } from "./io.ts";
 
 /** Redrawing more often costs more than it tells. */
@@ -87,7 +87,7 @@ export function errorValue(error: unknown): PrintedError {
   if (!isCairnError(error)) {
     return { code: "internal", message: error instanceof Error ? error.message : String(error) };
   }
-  const { code, message, detail } = error as CairnError;
+  const { code, message, detail } = error;
   return detail === undefined ? { code, message } : { code, message, detail };
 }
 

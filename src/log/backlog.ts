@@ -13,7 +13,7 @@ const READ_BACK_BYTES = 8 * 1024 * 1024;
 export class Backlog {
   readonly #state: Pick<State, "readRows">;
   /** Consecutive rows; the first one holds the next index to be integrated. */
-  #rows: Row[] = [];
+  readonly #rows: Row[] = [];
   #bytes = 0;
   /** Where the rows in memory end. Below `#end`, the rows in between are in the database only. */
   #held: number;

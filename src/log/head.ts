@@ -73,7 +73,7 @@ export function parseHead(bytes: Uint8Array): HeadRecord {
   }
   if (typeof note !== "string") throw damaged("note");
   if (typeof frozen !== "boolean") throw damaged("frozen");
-  return { format, database, epoch, holder, origin, keyIds: keyIds as string[], note, frozen };
+  return { format, database, epoch, holder, origin, keyIds, note, frozen };
 }
 
 function damaged(member: string): CairnError {

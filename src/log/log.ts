@@ -2,7 +2,7 @@
 // start goes on. It puts the parts together and owns what they share: what is published, what waits, why it stopped.
 
 import { randomBytes } from "node:crypto";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { CairnError } from "../core/errors.ts";
 import { decodeUtf8 } from "../core/bytes.ts";
 import { HASH_BYTES } from "../core/hash.ts";
@@ -13,8 +13,9 @@ import { TILE_WIDTH } from "../core/tile.ts";
 import { takeLock } from "../state/lock.ts";
 import type { Lock } from "../state/lock.ts";
 import type { Row, SetAsideRow, State } from "../state/state.ts";
-import { makeFolderDurable, removeFileDurable } from "../storage/durable.ts";
+import { makeFolderDurable, removeFileDurable, removeLeftovers } from "../storage/durable.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { hasDisjointQuorums } from "../witness/client/overlap.ts";
 import { Quorum } from "../witness/client/quorum.ts";
 import type {
   AddCallback,
@@ -39,7 +40,7 @@ import type { Judged } from "./judge.ts";
 import { loadTable, saveTable, tablePath } from "./leaf-table-file.ts";
 import { LeafTable, TABLE_KEY_BYTES } from "./leaf-table.ts";
 import { ObjectWriter } from "./objects.ts";
-import type { LogOptions, LogWitnesses } from "./options.ts";
+import type { LogOptions, LogPlaces, LogWitnesses } from "./options.ts";
 import { Proofs } from "./proofs.ts";
 import { Publisher, publishedCheckpoint } from "./publisher.ts";
 import { Reader } from "./reader.ts";
@@ -77,9 +78,10 @@ export interface OwnedLog extends Log {
  * next epoch. Mending and the deduplication table go on afterwards (`writable`). Throws the refusal; then nothing is held.
  */
 export async function openLog(options: LogOptions): Promise<OwnedLog> {
-  const held = await takePlaces(options);
+  const held = await takePlaces({ ...options, makeFolders: options.create && (await isAbsent(options)) });
   try {
     await createIfAsked(options, held);
+    warnOfWhatCannotBeDetected(options);
     const { judged, head, stop } = await takeHead(options, held);
     return await RunningLog.start(options, held, judged, head, stop);
   } catch (error) {
@@ -88,9 +90,24 @@ export async function openLog(options: LogOptions): Promise<OwnedLog> {
   }
 }
 
-/** Locks, store and database of a log; refuses where there is none and none is to be created. */
-export async function takePlaces(options: Pick<LogOptions, "places" | "create" | "clock">): Promise<Held> {
-  const { places, create, clock } = options;
+/** True where nothing of a log stands. Throws `log_exists` where its tiles do, unless a creation was interrupted here. */
+async function isAbsent({ places }: LogOptions): Promise<boolean> {
+  if (await exists(places.databasePath)) return false;
+  const found = await findInStore(places);
+  if (found === null || (await readCreating(places.databasePath)) !== null) return true;
+  throw new CairnError("log_exists", {
+    detail: `there is no ${places.databasePath}, and ${found} is here: see cairn recover`,
+  });
+}
+
+/**
+ * Locks, store and database of a log; refuses where there is none and none is to be created. The folders are made only
+ * with `makeFolders`: an absent one is a volume that is not mounted, unless the log is absent as a whole.
+ */
+export async function takePlaces(
+  options: Pick<LogOptions, "places" | "create" | "clock"> & { readonly makeFolders: boolean },
+): Promise<Held> {
+  const { places, create, makeFolders, clock } = options;
   if (!create && !(await exists(places.databasePath))) await refuseAbsent(options);
   const lockPaths = [
     `${places.databasePath}.lock`,
@@ -100,10 +117,10 @@ export async function takePlaces(options: Pick<LogOptions, "places" | "create" |
   let store: ObjectStore | null = null;
   try {
     for (const path of lockPaths) {
-      // A lock never makes its folder: an absent one is a volume that is not mounted, unless a log is to be made.
-      if (create) await makeFolderDurable(dirname(path));
+      if (makeFolders) await makeFolderDurable(dirname(path));
       locks.push(await takeLock(path, { now: () => clock.now() }));
     }
+    await removeLeftovers(dirname(places.databasePath), `${basename(places.databasePath)}.`);
     await giveUpBallast(places);
     store = await places.openStore("write");
     const state = await places.openState({ create });
@@ -116,18 +133,21 @@ export async function takePlaces(options: Pick<LogOptions, "places" | "create" |
 }
 
 async function refuseAbsent({ places }: Pick<LogOptions, "places">): Promise<never> {
+  const found = await findInStore(places);
+  throw found === null
+    ? new CairnError("log_absent", {
+        detail: `there is no ${places.databasePath}, and nothing in its storage`,
+      })
+    : new CairnError("database_lost", { detail: `there is no ${places.databasePath}, and ${found} is here` });
+}
+
+/** Something of a log that stands in its storage, with where it stands, or null. */
+export async function findInStore(places: Pick<LogPlaces, "openStore">): Promise<string | null> {
   const store = await places.openStore("read");
   try {
     const { head, rest } = await surveyStore(store);
-    if (head !== null || rest !== null) {
-      const found = head !== null ? HEAD_KEY : rest;
-      throw new CairnError("database_lost", {
-        detail: `there is no ${places.databasePath}, and ${store.location} holds ${found}`,
-      });
-    }
-    throw new CairnError("log_absent", {
-      detail: `neither ${places.databasePath} nor anything in ${store.location}`,
-    });
+    const found = head !== null ? HEAD_KEY : rest;
+    return found === null ? null : `${found} in ${store.location}`;
   } finally {
     await store.close();
   }
@@ -167,6 +187,22 @@ async function createIfAsked(options: LogOptions, { store, state }: Held): Promi
   }
   await createLog(options, store, state);
   options.events.note("created", { origin: options.keys.origin });
+}
+
+/** What nobody can prevent here is at least said: a restored snapshot of everything looks like the log itself. */
+function warnOfWhatCannotBeDetected({ witnesses, places, events }: LogOptions): void {
+  if (witnesses === null) {
+    if (places.storeLockPath === null) return;
+    events.trouble(
+      "no_witness",
+      "tiles lie beside the database and no witness is configured: a restored snapshot of both cannot be detected",
+    );
+  } else if (hasDisjointQuorums(witnesses.policy) === true) {
+    events.trouble(
+      "disjoint_quorums",
+      "two quorums of this policy need not meet: a restored snapshot of database and store together could sign twice",
+    );
+  }
 }
 
 interface Taken {
