@@ -18,7 +18,7 @@ export async function collectGarbage(
   options: Pick<LogOptions, "keys" | "hasher" | "events" | "clock" | "places">,
   { dryRun, progress }: { readonly dryRun: boolean; readonly progress: (seen: number) => void },
 ): Promise<Garbage> {
-  const held = await takePlaces({ ...options, create: false });
+  const held = await takePlaces({ ...options, create: false, makeFolders: false });
   try {
     const { judged } = await takeHead(options, held);
     const limit = Math.min(judged.snapshot.syncedSize, judged.published?.size ?? 0);

@@ -16,12 +16,12 @@ import { TILE_WIDTH, tileEnd } from "../core/tile.ts";
 import type { Row, State } from "../state/state.ts";
 import { removeFileDurable } from "../storage/durable.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import { LOG_FORMAT, creatingPath, keyIdsOf, readCreating } from "./creation.ts";
+import { LOG_FORMAT, creatingPath, exists, keyIdsOf, readCreating } from "./creation.ts";
 import { leafHashesOf } from "./edge.ts";
 import { CHECKPOINT_KEY, HEAD_FORMAT, HEAD_KEY, parseHead, printHead } from "./head.ts";
 import type { HeadRecord } from "./head.ts";
 import type { OwnNote } from "./judge.ts";
-import { release, takePlaces } from "./log.ts";
+import { findInStore, release, takePlaces } from "./log.ts";
 import type { LogOptions } from "./options.ts";
 import { readOwnCheckpoint } from "./publisher.ts";
 
@@ -59,12 +59,23 @@ interface Candidate extends OwnNote {
 
 /** Recovers the log. Throws `inconsistent` where two signed heads contradict each other, `log_ended` where entries are gone. */
 export async function recoverLog(options: RecoverOptions): Promise<Recovered> {
-  const held = await takePlaces({ ...options, create: true });
+  await refuseAbsent(options);
+  const held = await takePlaces({ ...options, create: true, makeFolders: true });
   try {
     return await new Recovery(options, held.store, held.state).run();
   } finally {
     await release(held);
   }
+}
+
+/** Where nothing is left of a log, here or at the mirror, nothing is made: a volume may not be mounted. */
+async function refuseAbsent({ places, mirror }: RecoverOptions): Promise<void> {
+  if (await exists(places.databasePath)) return;
+  if ((await findInStore(places)) !== null) return;
+  if (mirror !== null && (await mirror.get(CHECKPOINT_KEY)) !== null) return;
+  throw new CairnError("log_absent", {
+    detail: `there is no ${places.databasePath}, and nothing in its storage`,
+  });
 }
 
 class Recovery {

@@ -20,7 +20,7 @@ export interface Rotated {
 export async function rotateKeys(
   options: Pick<LogOptions, "keys" | "hasher" | "events" | "clock" | "places">,
 ): Promise<Rotated> {
-  const held = await takePlaces({ ...options, create: false });
+  const held = await takePlaces({ ...options, create: false, makeFolders: false });
   try {
     const { judged, head } = await takeHead({ ...options, anyKeys: true }, held);
     if (head.record.frozen) throw new CairnError("frozen");

@@ -126,10 +126,9 @@ export async function serve(place: Pick<Place, "env">, env: Environment = {}): P
 export async function open(place: Pick<Place, "env">, env: Environment = {}): Promise<Server> {
   const child = start([program(), "serve", "--json"], { env: { ...place.env, ...env } });
   return listening(child, () => {
-    const line = child.stdout().split("\n", 1)[0] ?? "";
-    if (!child.stdout().includes("\n")) return null;
-    const { url, vkeys } = JSON.parse(line) as { url: string; vkeys: string[] };
-    return { url, vkey: vkeys[0] as string };
+    const [announced] = jsonLines(child.stdout());
+    if (typeof announced?.url !== "string") return null;
+    return { url: announced.url, vkey: (announced.vkeys as string[])[0] as string };
   });
 }
 
@@ -249,7 +248,7 @@ export async function within<T>(ms: number, what: string, promise: Promise<T>): 
 
 function jsonLines(text: string): LogLine[] {
   return text
-    .split("\n")
-    .filter((line) => line.startsWith("{"))
+    .split(/(?<=\n)/)
+    .filter((line) => line.startsWith("{") && line.endsWith("\n"))
     .map((line) => JSON.parse(line) as LogLine);
 }
