@@ -118,6 +118,12 @@ export function describeSqliteError(error: unknown, path: string): string {
   return `${path}: ${message}${code === "" ? "" : ` (${code})`}`;
 }
 
+/** An error of SQLite's in a read, as who asked is to see it: nothing was applied, nothing is taken for absence. */
+export function explainRead(error: unknown, path: string): unknown {
+  if (sqliteCode(error) === "") return error;
+  return new StateError(describeSqliteError(error, path), { outcome: "not_applied", cause: error });
+}
+
 /** True where an open failed for want of room. */
 function isNoSpace(error: unknown): boolean {
   const code = sqliteCode(error);

@@ -1,7 +1,7 @@
 // The thread with the second connection, which can only read: long reads beside a running sequencer hold no commit.
 
 import { parentPort } from "node:worker_threads";
-import { openForReading } from "./sqlite-file.ts";
+import { explainRead, openForReading } from "./sqlite-file.ts";
 import { loadSqlite } from "./sqlite-library.ts";
 import { SqliteQueries } from "./sqlite-queries.ts";
 import { serveCalls } from "./sqlite-thread.ts";
@@ -35,6 +35,7 @@ serveCalls<ReaderData, ReaderMethods>(parentPort, async ({ path }) => {
       if (method === "readHashes") return (value as Row[]).map((row) => row.hashes.buffer);
       return [];
     },
+    explain: (error) => explainRead(error, path),
     afterAnswer: () => {},
     close: () => database.close(),
   };

@@ -38,6 +38,8 @@ export interface ThreadService<Methods> {
   readonly handlers: Handlers<Methods>;
   /** The buffers that go with an answer, moved. */
   buffersOf(method: keyof Methods, value: unknown): readonly ArrayBuffer[];
+  /** An error of a handler's as what its caller is to see. */
+  explain(error: unknown): unknown;
   /** Runs after every answer, when its receiver no longer waits for this thread. */
   afterAnswer(): void;
   close(): void;
@@ -77,7 +79,7 @@ export function serveCalls<Data, Methods>(
       const value = handler(...args);
       reply({ id, value }, service.buffersOf(name, value));
     } catch (error) {
-      reply({ id, error: toSent(error) });
+      reply({ id, error: toSent(service.explain(error)) });
     }
     service.afterAnswer();
   });
@@ -102,6 +104,7 @@ export class DatabaseThread {
       else waiting?.done(answer.value);
     });
     worker.on("error", (error) => this.#lose(error));
+    worker.on("messageerror", (error) => this.#lose(error));
     this.#exited = new Promise((resolve) => {
       worker.on("exit", (code) => {
         this.#lose(new Error(`it ended with code ${code}`));
@@ -126,7 +129,6 @@ export class DatabaseThread {
     try {
       this.#worker.postMessage({ id, method, args } satisfies Call, [...new Set(move)]);
     } catch (cause) {
-      // Not sent: a buffer that was moved away before, for one.
       const message = cause instanceof Error ? cause.message : String(cause);
       return Promise.reject(new StateError(message, { outcome: "not_applied", cause }));
     }

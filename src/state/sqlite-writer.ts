@@ -1,7 +1,7 @@
 // The thread with the only writing connection: a disk that stalls it stalls neither reads nor the main thread.
 
 import { parentPort } from "node:worker_threads";
-import { openForWriting } from "./sqlite-file.ts";
+import { explainRead, openForWriting } from "./sqlite-file.ts";
 import { loadSqlite } from "./sqlite-library.ts";
 import { SqliteStore } from "./sqlite-store.ts";
 import { serveCalls, type ThreadService } from "./sqlite-thread.ts";
@@ -21,10 +21,10 @@ export interface WriterData {
 if (parentPort === null) throw new Error("to be started as a worker thread");
 serveCalls<WriterData, WriterMethods>(parentPort, async ({ path, create }) => {
   const database = openForWriting(await loadSqlite(), path, { create });
-  return writerService(new SqliteStore(database, path));
+  return writerService(new SqliteStore(database, path), path);
 });
 
-function writerService(store: SqliteStore): ThreadService<WriterMethods> {
+function writerService(store: SqliteStore, path: string): ThreadService<WriterMethods> {
   return {
     handlers: {
       identity: () => store.queries.identity(),
@@ -56,6 +56,8 @@ function writerService(store: SqliteStore): ThreadService<WriterMethods> {
       const row = value as Row;
       return [row.hashes.buffer, row.bytes.buffer];
     },
+    // The store explains what happens to a write.
+    explain: (error) => explainRead(error, path),
     afterAnswer: () => store.checkpointIfDue(),
     close: () => store.close(),
   };

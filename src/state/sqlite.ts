@@ -6,7 +6,7 @@ import { CairnError } from "../core/errors.ts";
 import type { ReaderData, ReaderMethods } from "./sqlite-reader.ts";
 import { DatabaseThread } from "./sqlite-thread.ts";
 import type { WriterData, WriterMethods } from "./sqlite-writer.ts";
-import type { ReadableState, Row, State } from "./state.ts";
+import { type ReadableState, type Row, type State, StateError } from "./state.ts";
 
 /**
  * Opens the database at `path`, to write or to read beside its writer. The writer holds the log's lock (lock.ts), and
@@ -81,7 +81,7 @@ function writable(location: string, writer: DatabaseThread, reader: DatabaseThre
     create: (identity, emptyRoot) => write("create", identity, emptyRoot),
     setPendingKeys: (keys) => write("setPendingKeys", keys),
     finishKeys: () => write("finishKeys"),
-    commit: (row) => writer.call("commit", [row], [row.hashes.buffer, row.bytes.buffer]) as Promise<Row>,
+    commit: (row) => commit(writer, row),
     recordIntegrated: (head) => write("recordIntegrated", head),
     recordSigned: (note) => write("recordSigned", note),
     recordPublished: (note) => write("recordPublished", note),
@@ -99,6 +99,14 @@ function writable(location: string, writer: DatabaseThread, reader: DatabaseThre
       await writer.close();
     },
   };
+}
+
+function commit(writer: DatabaseThread, row: Row): Promise<Row> {
+  // Buffers that were moved away before would be lost on the way, and the call with them.
+  if (row.hashes.length === 0 || row.bytes.length === 0) {
+    return Promise.reject(new StateError("the row has no bytes, or no longer", { outcome: "not_applied" }));
+  }
+  return writer.call("commit", [row], [row.hashes.buffer, row.bytes.buffer]) as Promise<Row>;
 }
 
 type Method = (...args: never[]) => Promise<unknown>;
