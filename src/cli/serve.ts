@@ -18,6 +18,9 @@ import { EXIT, type ExitCode } from "./io.ts";
 import { logOptions, loggedEvents } from "./log-options.ts";
 import { errorLine, type Output } from "./output.ts";
 
+/** The longest that a stop may take: a last round of up to 10 s, and what is then under way in the store. */
+const STOP_MAX_MS = 30_000;
+
 export const serve = defineCommand(
   {
     name: "serve",
@@ -85,10 +88,16 @@ export async function runServer(
   } finally {
     // The log settles what it accepted while its answers can still be sent.
     log.drain();
+    const deadline = setTimeout(() => {
+      // A store that never answers must not keep a stopped process alive. What is unknown, the next start decides.
+      logger.fatal({ event: "stop_timeout" }, "stopping took too long");
+      process.exit(EXIT.no);
+    }, STOP_MAX_MS);
     const closing = app?.close();
     await log.close();
     await closing;
     keys?.close();
+    clearTimeout(deadline);
   }
   if (failure === null) {
     logger.info({ event: "stopped" }, "stopped");

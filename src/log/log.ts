@@ -580,7 +580,7 @@ class RunningLog implements OwnedLog {
     const from = saved?.covered ?? 0;
     await this.#fillFromTiles(table, from, firstRetained);
     await this.#fillFromRows(table, Math.max(from, firstRetained), nextIndex);
-    if (this.#stop.signal.aborted) return;
+    if (this.#isStopping()) return;
     this.#table = table;
     this.#tableSaved = from;
     this.#sequencer = new Sequencer({
@@ -598,7 +598,6 @@ class RunningLog implements OwnedLog {
       onNoSpace: () => this.#space.noSpace(),
       onFatal: (error) => this.#die(error),
     });
-    if (this.#draining) this.#sequencer.refuse(new CairnError("draining"));
     const ms = Math.round(clock.monotonic() - began);
     events.note("writable", { entries: nextIndex, read_from: from, ms });
   }
@@ -608,7 +607,7 @@ class RunningLog implements OwnedLog {
     const repairs: Repair[] = [];
     const last = Math.ceil(end / TILE_WIDTH);
     for (let tile = Math.floor(from / TILE_WIDTH); tile < last; tile += TILE_READS_AT_ONCE) {
-      if (this.#stop.signal.aborted) return;
+      if (this.#isStopping()) return;
       const some = Array.from({ length: Math.min(TILE_READS_AT_ONCE, last - tile) }, (_, i) => tile + i);
       const tiles = await Promise.all(
         some.map((index) => fullTile(this.#held.store, this.#o.hasher, 0, index, repairs)),
@@ -629,7 +628,7 @@ class RunningLog implements OwnedLog {
   async #fillFromRows(table: LeafTable, from: number, end: number): Promise<void> {
     const fingerprint = { high: 0, low: 0 };
     for (let next = from; next < end; ) {
-      if (this.#stop.signal.aborted) return;
+      if (this.#isStopping()) return;
       const rows = await this.#held.state.readHashes(next, TABLE_ROWS_AT_ONCE);
       if (rows.length === 0) throw new CairnError("internal", { detail: `no row holds index ${next}` });
       let sliceEnd = this.#o.clock.monotonic() + SLICE_MS;
@@ -644,6 +643,10 @@ class RunningLog implements OwnedLog {
         sliceEnd = this.#o.clock.monotonic() + SLICE_MS;
       }
     }
+  }
+
+  #isStopping(): boolean {
+    return this.#draining || this.#stop.signal.aborted;
   }
 
   /** Reads are held back from what a power loss may have taken until it is written anew. */
