@@ -70,6 +70,13 @@ interface Group {
   readonly duplicates: boolean[];
 }
 
+/** An entry that left the groups to have a hit confirmed. */
+interface Confirmation {
+  readonly sink: Sink;
+  readonly slot: number;
+  readonly timeout: AbortController;
+}
+
 /** An acknowledgement that copies its leaf hash only when somebody asks. */
 class GroupReceipt implements Receipt {
   readonly index: number;
@@ -85,7 +92,8 @@ class GroupReceipt implements Receipt {
   }
 
   get leafHash(): Hash {
-    return asHash(this.#hashes.slice(this.#position * HASH_BYTES, (this.#position + 1) * HASH_BYTES));
+    const at = this.#position * HASH_BYTES;
+    return asHash(new Uint8Array(this.#hashes.subarray(at, at + HASH_BYTES)));
   }
 }
 
@@ -97,10 +105,12 @@ export class Sequencer {
   #groupNumber = 0;
   #committing = false;
   #pumpScheduled = false;
+  /** Ends the hold of a group that waits for more entries; null where none does. */
+  #cancelHold: (() => void) | null = null;
   #waitingBytes = 0;
+  /** Everybody who waits for a commit, those who wait for the same entry included. */
   #waitingEntries = 0;
-  /** Entries that left the groups to have a hit confirmed. */
-  #confirming = 0;
+  readonly #confirming = new Set<Confirmation>();
   /** From a fingerprint as a number to where its entry waits: group number times POSITIONS plus position. */
   readonly #pending = new Map<number, number | number[]>();
   readonly #fingerprint: Fingerprint = { high: 0, low: 0 };
@@ -127,7 +137,7 @@ export class Sequencer {
     if (this.#refusal !== null) return this.#refusal;
     if (
       this.#waitingBytes + bytes > QUEUE_MAX_BYTES ||
-      this.#waitingEntries + this.#confirming + entries > QUEUE_MAX_ENTRIES
+      this.#waitingEntries + this.#confirming.size + entries > QUEUE_MAX_ENTRIES
     ) {
       return new CairnError("queue_full");
     }
@@ -170,6 +180,8 @@ export class Sequencer {
   /** From now on writes are refused with `error`; null takes that back. */
   refuse(error: CairnError | null): void {
     this.#refusal = error;
+    // Nothing more gathers, so nothing is held.
+    if (error !== null) this.#schedulePump();
   }
 
   /** Resolves when nothing waits and no commit is under way. */
@@ -182,7 +194,15 @@ export class Sequencer {
   abort(error: CairnError): void {
     this.#dead = true;
     this.#refusal = error;
+    this.#cancelHold?.();
+    this.#cancelHold = null;
+    const confirming = [...this.#confirming];
+    this.#confirming.clear();
     for (const group of this.#groups.splice(0)) this.#fail(group, error);
+    for (const { sink, slot, timeout } of confirming) {
+      timeout.abort();
+      sink.settle(slot, error, null);
+    }
     this.#settleIdle();
   }
 
@@ -208,6 +228,7 @@ export class Sequencer {
       waiting.group.slots.push(slot);
       waiting.group.positions.push(waiting.position);
       waiting.group.duplicates.push(true);
+      this.#waitingEntries++;
       return;
     }
 
@@ -249,22 +270,23 @@ export class Sequencer {
     slot: number,
     refuted: ReadonlySet<number> | undefined,
   ): void {
-    this.#confirming++;
     const timeout = new AbortController();
+    const confirmation: Confirmation = { sink, slot, timeout };
+    this.#confirming.add(confirmation);
     const late = pause(this.#o.clock, CONFIRM_TIMEOUT_MS, timeout.signal).then(() => {
       throw new CairnError("store_unavailable");
     });
+    // Where it is no longer among those being confirmed, it was settled when the process stopped.
     Promise.race([this.#o.readLeaf(index), late])
       .then(
         (leaf) => {
-          this.#confirming--;
+          if (!this.#confirming.delete(confirmation)) return;
           if (sameLeaf(leaf, 0, hash)) return sink.settle(slot, null, new GroupReceipt(index, true, hash, 0));
-          if (this.#refusal !== null && this.#dead) return sink.settle(slot, this.#refusal, null);
           // Another entry with the same fingerprint: this one is new, or waits somewhere by now.
           this.#enter(entry, sink, slot, false, new Set([...(refuted ?? []), index]));
         },
         (error: unknown) => {
-          this.#confirming--;
+          if (!this.#confirming.delete(confirmation)) return;
           const coded = isCairnError(error) ? error : new CairnError("store_unavailable", { cause: error });
           sink.settle(slot, coded, null);
         },
@@ -308,7 +330,8 @@ export class Sequencer {
   #makeRoomForBatch(entries: number, bytes: number): void {
     const last = this.#groups[this.#groups.length - 1];
     const open = last !== undefined && !(this.#committing && this.#groups.length === 1);
-    if (open && this.#fits(last, entries, bytes)) {
+    // An empty group takes any batch: passed over, it would stand before every later one and never be committed.
+    if (open && (last.count === 0 || this.#fits(last, entries, bytes))) {
       reserve(last, entries, bytes);
       return;
     }
@@ -341,7 +364,12 @@ export class Sequencer {
   }
 
   #schedulePump(): void {
-    if (this.#committing || this.#pumpScheduled) return;
+    if (this.#committing || this.#pumpScheduled || this.#dead) return;
+    if (this.#cancelHold !== null) {
+      if (this.#mayHold()) return;
+      this.#cancelHold();
+      this.#cancelHold = null;
+    }
     this.#pumpScheduled = true;
     // After everything that this turn of the event loop has read from its sockets.
     setImmediate(() => {
@@ -354,17 +382,10 @@ export class Sequencer {
     if (this.#committing || this.#dead) return;
     const group = this.#groups[0];
     if (group === undefined || group.count === 0) return;
-    const age = this.#o.clock.monotonic() - group.since;
-    const held = this.#o.maxGroupAgeMs - age;
-    if (
-      held > 0 &&
-      this.#groups.length === 1 &&
-      group.count < this.#o.maxGroupEntries &&
-      this.#refusal === null
-    ) {
-      this.#pumpScheduled = true;
-      this.#o.clock.after(held, () => {
-        this.#pumpScheduled = false;
+    const held = this.#o.maxGroupAgeMs - (this.#o.clock.monotonic() - group.since);
+    if (held > 0 && this.#mayHold()) {
+      this.#cancelHold ??= this.#o.clock.after(held, () => {
+        this.#cancelHold = null;
         this.#pump();
       });
       return;
@@ -381,6 +402,17 @@ export class Sequencer {
     this.#o.state.commit(row).then(
       (committed) => this.#committed(group, committed),
       (error: unknown) => this.#refused(group, error),
+    );
+  }
+
+  /** Whether the oldest group could still take more entries. */
+  #mayHold(): boolean {
+    const group = this.#groups[0];
+    return (
+      this.#groups.length === 1 &&
+      group !== undefined &&
+      group.count < this.#o.maxGroupEntries &&
+      this.#refusal === null
     );
   }
 
@@ -442,7 +474,7 @@ export class Sequencer {
       }
     }
     this.#waitingBytes -= group.used;
-    this.#waitingEntries -= group.count;
+    this.#waitingEntries -= group.sinks.length;
   }
 
   #fail(group: Group, error: CairnError): void {
@@ -452,7 +484,7 @@ export class Sequencer {
   }
 
   #isIdle(): boolean {
-    return !this.#committing && this.#confirming === 0 && this.#waitingEntries === 0;
+    return !this.#committing && this.#confirming.size === 0 && this.#waitingEntries === 0;
   }
 
   #settleIdle(): void {
