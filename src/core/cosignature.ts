@@ -69,13 +69,13 @@ export function cosignatureVkey(key: PrivateKey): VerifierKey {
 export function cosignatureVerifier(key: VerifierKey, primitives: SignaturePrimitives): NoteVerifier {
   const { name, keyId, type, publicKey } = key;
   if (type === SIGNATURE_TYPE.mldsa44) {
-    const { verify } = subtreeVerifier(key, primitives.mldsa44);
+    const verifier = subtreeVerifier(key, primitives.mldsa44);
     return {
       name,
       keyId,
       verify(text, signature) {
         const subtree = checkpointSubtree(text);
-        return subtree !== null && verify(subtree, signature);
+        return subtree !== null && verifier.verify(subtree, signature);
       },
     };
   }

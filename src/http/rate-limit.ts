@@ -50,5 +50,5 @@ export async function rateLimitHook(
       return own === null ? 0 : windowMs(own);
     },
     errorResponseBuilder: () => new CairnError("rate_limited"),
-  }) as onRequestAsyncHookHandler;
+  });
 }

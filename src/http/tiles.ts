@@ -89,8 +89,7 @@ function serve(
 }
 
 function serveBundle(raw: IncomingMessage, res: ServerResponse, object: ReadObject, refuse: Refuse): void {
-  const compress =
-    object.gzip !== undefined && prefersGzip(raw.headers["accept-encoding"] as string | undefined);
+  const compress = object.gzip !== undefined && prefersGzip(raw.headers["accept-encoding"]);
   const etag = compress ? gzipEtag(object.etag) : object.etag;
   const headers = ["Cache-Control", IMMUTABLE, "ETag", etag, "Vary", "Accept-Encoding"];
   if (etagMatches(raw.headers["if-none-match"], etag)) {

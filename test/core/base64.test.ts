@@ -59,7 +59,7 @@ describe("base64", () => {
   });
 
   test("every text that decodes is the text of its bytes, every other is bad_base64", () => {
-    const nearly = fc.string({ unit: fc.constantFrom(..."ABZaz059+/=-_ \n"), maxLength: 12 });
+    const nearly = fc.string({ unit: fc.constantFrom(..."ABZaz059+/=-_ \n".split("")), maxLength: 12 });
     fc.assert(
       fc.property(fc.oneof(nearly, fc.string({ maxLength: 12 })), (text) => {
         let bytes: Uint8Array;

@@ -34,7 +34,7 @@ describe("POST /add-batch", () => {
     log.refusedEntries.set("bad", new CairnError("entry_schema", { detail: "“name” is missing" }));
     const long = "x".repeat(65_536);
     const response = await post("/add-batch", `good\n\nbad\n${long}\nlast`, LINES);
-    const { results } = response.json() as { results: { index?: number; error?: { code: string } }[] };
+    const { results } = response.json<{ results: { index?: number; error?: { code: string } }[] }>();
     expect(results.map((result) => result.index ?? result.error?.code)).toEqual([
       0,
       "entry_empty",
@@ -65,7 +65,7 @@ describe("POST /add-batch", () => {
       ["\n", 1],
       ["\n\n", 2],
     ] as const) {
-      const { results } = (await post("/add-batch", body, LINES)).json() as { results: unknown[] };
+      const { results } = (await post("/add-batch", body, LINES)).json<{ results: unknown[] }>();
       expect(results).toEqual(
         Array(count).fill({ error: { code: "entry_empty", detail: expect.any(String) } }),
       );
@@ -133,7 +133,7 @@ describe("POST /add-batch", () => {
     log.addBatch = async (entries) => entries.map(() => new CairnError("entry_empty"));
     const most = "x\n".repeat(BATCH_MAX_ENTRIES);
     const response = await post("/add-batch", most, LINES);
-    expect((response.json() as { results: unknown[] }).results).toHaveLength(BATCH_MAX_ENTRIES);
+    expect(response.json<{ results: unknown[] }>().results).toHaveLength(BATCH_MAX_ENTRIES);
     expectProblem(await post("/add-batch", `${most}x`, LINES), "batch_too_large");
 
     const empties = Buffer.alloc(2 * BATCH_MAX_ENTRIES);

@@ -69,7 +69,7 @@ export class Dialled {
   /** True when the server has closed its side. */
   ended = false;
   #received = Buffer.alloc(0);
-  #wake: (() => void)[] = [];
+  readonly #wake: (() => void)[] = [];
 
   constructor(port: number) {
     this.socket = connect({ host: "127.0.0.1", port, allowHalfOpen: true, noDelay: true });
