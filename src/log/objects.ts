@@ -2,10 +2,11 @@
 // until the outcome is known. What to do with foreign bytes at such a key follows the signed head, not the object
 // (architecture, section 3).
 
+import { createHash } from "node:crypto";
 import { equalBytes } from "../core/bytes.ts";
 import { CairnError } from "../core/errors.ts";
 import { StoreError } from "../storage/store.ts";
-import type { ObjectStore } from "../storage/store.ts";
+import type { ObjectStore, StoredObject } from "../storage/store.ts";
 import { fatalError } from "./fatal.ts";
 import { pause } from "./clock.ts";
 import type { Clock } from "./clock.ts";
@@ -18,6 +19,13 @@ const FIRST_RETRY_MS = 50;
 /** The longest pause between two attempts. */
 export const MAX_RETRY_MS = 5000;
 const QUARANTINE = "state/quarantine/";
+const QUARANTINE_HASH_DIGITS = 16;
+
+/** Where what stood at `key` is kept. The same bytes at the same moment have one place, so asking twice keeps them once. */
+export function quarantineKey(clock: Clock, key: string, bytes: Uint8Array): string {
+  const digest = createHash("sha256").update(bytes).digest("hex").slice(0, QUARANTINE_HASH_DIGITS);
+  return `${QUARANTINE}${clock.now()}-${digest}-${key.replaceAll("/", "_")}`;
+}
 
 export interface ObjectWriterOptions {
   readonly store: ObjectStore;
@@ -45,8 +53,11 @@ export interface ObjectToWrite {
 
 export class ObjectWriter {
   readonly #o: ObjectWriterOptions;
-  readonly #queue: ObjectToWrite[] = [];
+  readonly #queue: (ObjectToWrite & { readonly number: number })[] = [];
   readonly #flying = new Map<string, Uint8Array>();
+  /** Objects are numbered as they come; these are not in the store yet, oldest first. */
+  readonly #unwritten = new Set<number>();
+  #number = 0;
   #active = 0;
   #bytes = 0;
   #stopped: CairnError | null = null;
@@ -65,7 +76,9 @@ export class ObjectWriter {
   write(object: ObjectToWrite): void {
     this.#flying.set(object.key, object.bytes);
     this.#bytes += object.bytes.length;
-    this.#queue.push(object);
+    const number = ++this.#number;
+    this.#unwritten.add(number);
+    this.#queue.push({ ...object, number });
     this.#pump();
   }
 
@@ -81,7 +94,8 @@ export class ObjectWriter {
 
   /** Resolves when everything that was to be written before this call is in the store; rejects as `room`. */
   idle(): Promise<void> {
-    return this.#wait(() => this.#flying.size === 0);
+    const last = this.#number;
+    return this.#wait(() => this.#oldest() > last);
   }
 
   /** Gives up what has not been written; the next start writes it. */
@@ -90,6 +104,11 @@ export class ObjectWriter {
     this.#queue.length = 0;
     this.#stop.abort();
     this.#wake();
+  }
+
+  #oldest(): number {
+    for (const number of this.#unwritten) return number;
+    return Number.POSITIVE_INFINITY;
   }
 
   #wait(when: () => boolean): Promise<void> {
@@ -118,6 +137,7 @@ export class ObjectWriter {
         () => {
           this.#active--;
           this.#bytes -= object.bytes.length;
+          this.#unwritten.delete(object.number);
           if (this.#flying.get(object.key) === object.bytes) this.#flying.delete(object.key);
           this.#wake();
           this.#pump();
@@ -151,6 +171,9 @@ export class ObjectWriter {
   async #attempt(object: ObjectToWrite): Promise<boolean> {
     const { store } = this.#o;
     if (object.mode === "mend" && !store.durableOnWrite) {
+      const before = await this.#look(object.key);
+      if (before !== null && !equalBytes(before.bytes, object.bytes))
+        await this.#quarantine(object.key, before.bytes);
       // After a power loss a page can read well and not be on the disk, so nothing that was not synced is trusted.
       await store.overwrite(object.key, object.bytes);
       return true;
@@ -165,12 +188,28 @@ export class ObjectWriter {
     if (object.mode === "create" && object.end <= this.#o.signedSize()) {
       throw new CairnError("state_wrong", { detail: `${object.key} holds other bytes under a signed head` });
     }
-    // A leftover of a writer that signed nothing over it, or damage under a head that ours agrees with: keep it for
-    // whoever wants to know, then put ours in its place, if it is still that version.
-    const aside = `${QUARANTINE}${this.#o.clock.now()}-${object.key.replaceAll("/", "_")}`;
-    await store.createDurable(aside, there.bytes);
-    this.#o.onTrouble("quarantined", object.key, new Error(`foreign bytes are kept as ${aside}`));
+    // A leftover of a writer that signed nothing over it, or damage under a head that ours agrees with: ours takes its
+    // place, if it is still that version.
+    await this.#quarantine(object.key, there.bytes);
     const replaced = await store.replace(object.key, object.bytes, there.version);
     return replaced.outcome === "written";
+  }
+
+  /** What stands where an object is written anew; null also where it cannot be read, since nothing relies on it. */
+  async #look(key: string): Promise<StoredObject | null> {
+    try {
+      return await this.#o.store.get(key);
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.retryable) throw error;
+      this.#o.onTrouble("unreadable", key, error);
+      return null;
+    }
+  }
+
+  /** Keeps foreign bytes for whoever wants to know. */
+  async #quarantine(key: string, bytes: Uint8Array): Promise<void> {
+    const aside = quarantineKey(this.#o.clock, key, bytes);
+    await this.#o.store.createDurable(aside, bytes);
+    this.#o.onTrouble("quarantined", key, new Error(`foreign bytes are kept as ${aside}`));
   }
 }
