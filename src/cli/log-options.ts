@@ -8,10 +8,12 @@ import {
   noblePrimitives,
 } from "../core/cosignature.ts";
 import { noteSigner, noteVerifier, privateKeyVkey } from "../core/note-key.ts";
+import type { ServerMetrics } from "../http/metrics.ts";
 import { systemClock } from "../log/clock.ts";
 import type { LogEvents, LogKeys, LogOptions, LogPlaces } from "../log/options.ts";
 import { openSqliteState } from "../state/sqlite.ts";
 import { freeBytes } from "../storage/durable.ts";
+import { countedStore, type StorageReport } from "../storage/counted.ts";
 import { openFsStore } from "../storage/fs.ts";
 import type { ServerConfig } from "./config.ts";
 import { createNodeBulkHasher } from "./node-bulk-hasher.ts";
@@ -36,12 +38,18 @@ export function logKeys(config: Pick<ServerConfig, "origin" | "keys">): LogKeys 
   };
 }
 
-export function logPlaces(config: Pick<ServerConfig, "databasePath" | "storage">): LogPlaces {
+export function logPlaces(
+  config: Pick<ServerConfig, "databasePath" | "storage">,
+  report: StorageReport | null,
+): LogPlaces {
   const { databasePath, storage } = config;
   return {
     databasePath,
     openState: ({ create }) => openSqliteState(databasePath, { mode: "write", create }),
-    openStore: (mode) => openFsStore(storage.root, { mode }),
+    async openStore(mode) {
+      const store = await openFsStore(storage.root, { mode });
+      return report === null ? store : countedStore(store, report);
+    },
     storeLockPath: `${storage.root}/state/lock`,
     freeBytes: async () => ({
       database: await freeBytes(databasePath),
@@ -51,10 +59,14 @@ export function logPlaces(config: Pick<ServerConfig, "databasePath" | "storage">
 }
 
 /** What every command that owns a log hands to it. */
-export function logOptions(config: ServerConfig, events: LogEvents): Omit<LogOptions, "refuseContent"> {
+export function logOptions(
+  config: ServerConfig,
+  events: LogEvents,
+  report: StorageReport | null = null,
+): Omit<LogOptions, "refuseContent"> {
   return {
     keys: logKeys(config),
-    places: logPlaces(config),
+    places: logPlaces(config, report),
     limits: config.limits,
     witnesses:
       config.witnesses === null ? null : { ...config.witnesses, fetch: (url, init) => fetch(url, init) },
@@ -65,13 +77,16 @@ export function logOptions(config: ServerConfig, events: LogEvents): Omit<LogOpt
   };
 }
 
-/** The log's events as lines of the process's log. */
-export function loggedEvents(logger: Logger): LogEvents {
+/** The log's events as lines of the process's log, and as metrics. */
+export function loggedEvents(logger: Logger, metrics: ServerMetrics): LogEvents {
   return {
     trouble: (what, detail, error) =>
       logger.warn({ event: what, detail, ...(error instanceof Error ? { error: error.message } : {}) }, what),
     note: (what, details) => logger.info({ event: what, ...details }, what),
-    round: (size, timings) =>
+    commit: (entries, duplicates, ms) => metrics.committed(entries, duplicates, ms),
+    duplicate: () => metrics.duplicate(),
+    round: (size, timings) => {
+      metrics.round(timings);
       logger.info(
         {
           event: "published",
@@ -82,6 +97,7 @@ export function loggedEvents(logger: Logger): LogEvents {
           publish_ms: Math.round(timings.publishMs),
         },
         "published",
-      ),
+      );
+    },
   };
 }

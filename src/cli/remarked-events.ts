@@ -13,6 +13,8 @@ export function remarkedEvents(out: Output): LogEvents {
       out.progress(() =>
         [what, ...Object.entries(details).map(([name, value]) => `${name} ${value}`)].join("  "),
       ),
+    commit: () => undefined,
+    duplicate: () => undefined,
     round: () => undefined,
   };
 }

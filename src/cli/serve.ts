@@ -6,6 +6,7 @@ import { destination, pino } from "pino";
 import type { CairnError } from "../core/errors.ts";
 import { createApp } from "../http/app.ts";
 import { namedKeys, publicWrites } from "../http/auth.ts";
+import { ServerMetrics } from "../http/metrics.ts";
 import type { Log } from "../log/api.ts";
 import { systemClock } from "../log/clock.ts";
 import { openLog } from "../log/log.ts";
@@ -54,8 +55,11 @@ export async function runServer(
   const logger = pino({ level: config.logLevel, base: null }, destination({ fd: 2, sync: true }));
   const signal = stopSignal();
 
+  const metrics = new ServerMetrics();
   const log = await openLog({
-    ...logOptions(config, loggedEvents(logger)),
+    ...logOptions(config, loggedEvents(logger, metrics), (operation, outcome, ms) =>
+      metrics.storage(operation, outcome, ms),
+    ),
     refuseContent: refuseReservedShape(config.origin),
   });
   let failure: CairnError | null = null;
@@ -77,6 +81,7 @@ export async function runServer(
       rateLimit: config.rateLimit,
       clientAddressHeader: config.clientAddressHeader,
       descriptor: null,
+      metrics,
       logger,
     });
     await app.listen({ host: config.listen.host, port: config.listen.port });
@@ -97,6 +102,7 @@ export async function runServer(
     await log.close();
     await closing;
     keys?.close();
+    metrics.close();
     clearTimeout(deadline);
   }
   if (failure === null) {

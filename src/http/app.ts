@@ -21,6 +21,7 @@ import {
   LINGER_MAX_MS,
   REQUEST_TIMEOUT_MS,
 } from "./limits.ts";
+import { metricsRoute, type ServerMetrics } from "./metrics.ts";
 import { proofRoute } from "./proof.ts";
 import { type RateLimit, rateLimitHook } from "./rate-limit.ts";
 import { createRefuse, type HttpLogger, type Refuse } from "./refuse.ts";
@@ -59,6 +60,8 @@ export interface AppOptions {
   readonly clientAddressHeader: string | null;
   /** For `/log.json`. */
   readonly descriptor: string | null;
+  /** Served at /metrics, and told of refusals; null: neither. */
+  readonly metrics: ServerMetrics | null;
   /** A pino logger, or null. Faults are errors, refusals are at debug, answers are not logged. */
   readonly logger: HttpLogger | null;
   readonly times?: Partial<HttpTimes>;
@@ -69,9 +72,11 @@ export interface AppOptions {
  * connection, closes idle ones, and cuts what is left after the grace time.
  */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
-  const { log, keys, logger } = options;
+  const { log, keys, logger, metrics } = options;
   const times = { ...DEFAULT_TIMES, ...options.times };
-  const refuse = createRefuse(logger, { maxBytes: LINGER_MAX_BYTES, maxMs: times.linger });
+  const refuse = createRefuse(logger, { maxBytes: LINGER_MAX_BYTES, maxMs: times.linger }, (code) =>
+    metrics?.refused(code),
+  );
 
   const app = fastify({
     // A logger here would cost each request a child of it and two listeners; refusals are logged where they are made.
@@ -117,6 +122,11 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     },
     refuse,
   );
+
+  if (metrics !== null) {
+    metrics.watch(log);
+    metricsRoute(app, metrics);
+  }
 
   closeInTime(app, times.closeGrace);
   return app;

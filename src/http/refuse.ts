@@ -29,14 +29,19 @@ export interface LingerLimits {
 }
 
 /** A `Refuse` whose request ids are unique to it: a random beginning and a count. */
-export function createRefuse(logger: HttpLogger | null, linger: LingerLimits): Refuse {
+export function createRefuse(
+  logger: HttpLogger | null,
+  linger: LingerLimits,
+  count: (code: string) => void,
+): Refuse {
   const idPrefix = randomBytes(6).toString("hex");
-  let count = 0;
+  let requests = 0;
 
   return (raw, res, cause, headers = []) => {
     const error = publicError(cause);
     const status = statusOf(error.code);
-    const requestId = `${idPrefix}-${(++count).toString(36)}`;
+    const requestId = `${idPrefix}-${(++requests).toString(36)}`;
+    count(error.code);
     logRefusal(logger, raw, status, requestId, error);
     if (res.destroyed) return;
     if (res.headersSent) {

@@ -49,6 +49,10 @@ export interface LogStatus {
   readonly nextIndex: number;
   readonly publishedSize: number | null;
   readonly checkpointAgeSeconds: number | null;
+  /** Entries that wait for a commit. */
+  readonly queuedEntries: number;
+  /** Bytes of acknowledged entries that wait for publication. */
+  readonly backlogBytes: number;
   readonly reasons: readonly { readonly code: string; readonly detail: string }[];
   readonly witnesses: readonly WitnessStatus[];
 }

@@ -348,7 +348,7 @@ class RunningLog implements OwnedLog {
       publishedSize: () => this.#published?.size ?? null,
       inFlight: (key) => this.#writer.inFlight(key),
     });
-    this.#backlog = new Backlog(state, snapshot.nextIndex);
+    this.#backlog = new Backlog(state, snapshot.nextIndex, hasher);
     this.#backlog.resumeAt(snapshot.firstRetained);
     this.#integrator = new Integrator({
       backlog: this.#backlog,
@@ -510,6 +510,8 @@ class RunningLog implements OwnedLog {
         this.#published === null
           ? null
           : Math.max(0, Math.floor((clock.now() - this.#published.publishedAt) / 1000)),
+      queuedEntries: this.#sequencer?.waitingEntries ?? 0,
+      backlogBytes: this.#unpublishedBytes,
       reasons,
       witnesses: this.#quorum?.status() ?? [],
     };
@@ -595,6 +597,8 @@ class RunningLog implements OwnedLog {
       readLeaf: (index) => this.#readLeaf(index),
       refuseContent: this.#o.refuseContent,
       onCommitted: (row) => this.#onCommitted(row),
+      onMeasured: (entries, duplicates, ms) => events.commit(entries, duplicates, ms),
+      onDuplicate: () => events.duplicate(),
       onNoSpace: () => this.#space.noSpace(),
       onFatal: (error) => this.#die(error),
     });

@@ -59,6 +59,10 @@ export interface LogEvents {
   trouble(what: string, detail: string, error?: unknown): void;
   /** A step of a start that may take long, or a rare good thing. */
   note(what: string, details: Readonly<Record<string, string | number>>): void;
+  /** A group commit: entries that became rows, further waiters for the same bytes, and its milliseconds. */
+  commit(entries: number, duplicates: number, ms: number): void;
+  /** A submitted entry stood in the log already. */
+  duplicate(): void;
   /** A publication. */
   round(size: number, timings: RoundTimings): void;
 }

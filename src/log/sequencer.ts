@@ -45,6 +45,10 @@ export interface SequencerOptions {
   readonly refuseContent: (entry: Uint8Array) => CairnError | null;
   /** Called for every committed row, in order, before its entries are acknowledged. */
   readonly onCommitted: (row: Row) => void;
+  /** A commit's entries, how many more waited for the same bytes, and its milliseconds. */
+  readonly onMeasured: (entries: number, duplicates: number, ms: number) => void;
+  /** An entry stood in the log already. */
+  readonly onDuplicate: () => void;
   /** A commit was refused for want of room: nothing was applied, and admission should stop until there is some. */
   readonly onNoSpace: () => void;
   /** The process cannot go on. */
@@ -243,6 +247,7 @@ export class Sequencer {
         return;
       }
       if (sameLeaf(group.hashes, offset, leaf)) {
+        this.#o.onDuplicate();
         // Not through the group: it stands already, durably, so there is nothing to wait for.
         sink.settle(slot, null, new GroupReceipt(index, true, new Uint8Array(leaf), 0));
         return;
@@ -281,7 +286,10 @@ export class Sequencer {
       .then(
         (leaf) => {
           if (!this.#confirming.delete(confirmation)) return;
-          if (sameLeaf(leaf, 0, hash)) return sink.settle(slot, null, new GroupReceipt(index, true, hash, 0));
+          if (sameLeaf(leaf, 0, hash)) {
+            this.#o.onDuplicate();
+            return sink.settle(slot, null, new GroupReceipt(index, true, hash, 0));
+          }
           // Another entry with the same fingerprint: this one is new, or waits somewhere by now.
           this.#enter(entry, sink, slot, false, new Set([...(refuted ?? []), index]));
         },
@@ -399,8 +407,13 @@ export class Sequencer {
     };
     // The hashes stay readable here while the database has the row: duplicates of its entries are compared with them.
     group.hashes = Buffer.from(group.hashes);
+    const began = this.#o.clock.monotonic();
     this.#o.state.commit(row).then(
-      (committed) => this.#committed(group, committed),
+      (committed) => {
+        const ms = this.#o.clock.monotonic() - began;
+        this.#o.onMeasured(group.count, group.sinks.length - group.count, ms);
+        this.#committed(group, committed);
+      },
       (error: unknown) => this.#refused(group, error),
     );
   }

@@ -47,6 +47,8 @@ export class FakeLog implements Log {
     nextIndex: 0,
     publishedSize: null,
     checkpointAgeSeconds: null,
+    queuedEntries: 0,
+    backlogBytes: 0,
     reasons: [],
     witnesses: [],
   };

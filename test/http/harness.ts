@@ -32,6 +32,7 @@ export async function startApp(options: Partial<AppOptions> = {}): Promise<Harne
     rateLimit: null,
     clientAddressHeader: null,
     descriptor: null,
+    metrics: null,
     logger: null,
     ...options,
   });

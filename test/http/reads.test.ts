@@ -184,6 +184,8 @@ describe("GET /health and /ready", () => {
       nextIndex: 10,
       publishedSize: 6,
       checkpointAgeSeconds: 1.5,
+      queuedEntries: 4,
+      backlogBytes: 1000,
       reasons: [{ code: "waiting_for_first_entry", detail: "…" }],
       witnesses: [
         { name: "w", state: "failing", size: null, lastSuccess: null, lastError: "timeout" },

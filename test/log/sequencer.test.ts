@@ -72,6 +72,8 @@ class Rig {
           this.reads.push({ index, answer, fail });
         }),
       refuseContent: () => null,
+      onMeasured: () => {},
+      onDuplicate: () => {},
       onCommitted: (row) => {
         this.order.push(`committed ${row.first}+${row.count}`);
         for (let i = 0; i < row.count; i++) this.leaves.push(row.hashes.slice(i * 32, i * 32 + 32));
