@@ -97,10 +97,17 @@ export const ERROR_SENTENCES = {
   checkpoint_damaged: "The published checkpoint does not verify. Run cairn recover.",
   tile_missing:
     "A tile or bundle under the signed head is missing and cannot be rebuilt here. Run cairn recover --from.",
+  row_damaged:
+    "The database holds an entry that no longer has its leaf hash: its disk damages data. Check it, move the database away and run cairn recover.",
   state_wrong: "The stored tiles agree with the signed head and the database does not. Run cairn recover.",
   fenced: "Another process has taken over this log; this one stops.",
-  overtaken: "A witness shows a head with this log's signature that this log does not know: a copy of it runs elsewhere, or it was restored from an older copy. It stops; run cairn recover.",
+  overtaken:
+    "A witness shows a head with this log's signature that this log does not know: a copy of it runs elsewhere, or it was restored from an older copy. It stops; run cairn recover.",
   store_unsafe: "The store ignores conditional writes, so this log cannot be written to it safely.",
+  store_unreachable: "The store did not answer; check its address and that it runs, and start again.",
+  store_refused:
+    "The store does not let this log in; check the bucket's name, its region, the address and the credentials.",
+  bucket_absent: "There is no such bucket; check its name, or make it: a log never makes one.",
   sync_failed: "The disk reported a failed sync; nothing written since can be trusted, so the process stops.",
   commit_unknown: "The outcome of a commit is unknown; the process stops and the next start decides.",
   log_ended: "Nothing holds the missing entries: this log has ended. Start a new one under a new origin.",

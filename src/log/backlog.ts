@@ -1,6 +1,8 @@
 // Rows that are acknowledged and not yet integrated, in order. Up to 32 MiB are held in memory; what comes beyond that
 // is left to the database and read back over its second connection when its turn comes.
 
+import type { BulkHasher } from "../core/bulk-hasher.ts";
+import { bundleOffsets } from "../core/bundle.ts";
 import { equalBytes } from "../core/bytes.ts";
 import { CairnError } from "../core/errors.ts";
 import { HASH_BYTES } from "../core/hash.ts";
@@ -9,9 +11,14 @@ import type { Row, State } from "../state/state.ts";
 /** Bytes of rows held in memory at most. */
 export const BACKLOG_MEMORY_BYTES = 32 * 1024 * 1024;
 const READ_BACK_BYTES = 8 * 1024 * 1024;
+/** Entries and bytes of a row that are checked before requests get a turn. */
+const CHECK_ENTRIES = 1000;
+const CHECK_BYTES = 512 * 1024;
+const LENGTH_BYTES = 2;
 
 export class Backlog {
   readonly #state: Pick<State, "readRows">;
+  readonly #hasher: BulkHasher;
   /** Consecutive rows; the first one holds the next index to be integrated. */
   readonly #rows: Row[] = [];
   #bytes = 0;
@@ -20,8 +27,9 @@ export class Backlog {
   /** One past the newest acknowledged entry. */
   #end: number;
 
-  constructor(state: Pick<State, "readRows">, nextIndex: number) {
+  constructor(state: Pick<State, "readRows">, nextIndex: number, hasher: BulkHasher) {
     this.#state = state;
+    this.#hasher = hasher;
     this.#held = nextIndex;
     this.#end = nextIndex;
   }
@@ -44,7 +52,10 @@ export class Backlog {
     this.#hold(row);
   }
 
-  /** The row that holds `index`, from memory or read back; `index` is below `end`. */
+  /**
+   * The row that holds `index`, from memory or read back; `index` is below `end`. Throws `row_damaged` where what was
+   * read back is not what was committed: nobody else would notice before its bundle is public for ever.
+   */
   async rowAt(index: number): Promise<Row> {
     for (;;) {
       const first = this.#rows[0];
@@ -57,6 +68,7 @@ export class Backlog {
       if (first !== undefined)
         throw new CairnError("internal", { detail: `index ${index} was integrated before` });
       const read = await this.#state.readRows(index, READ_BACK_BYTES);
+      for (const row of read) await checkRow(row, this.#hasher);
       // Rows that were committed while this read was under way may have been held since.
       if (this.#rows.length > 0) continue;
       if (read[0] === undefined) throw new CairnError("internal", { detail: `no row holds index ${index}` });
@@ -88,6 +100,30 @@ export class Backlog {
 /** True where the leaf hash at `offset` of `hashes` is `hash`. */
 export function sameLeaf(hashes: Uint8Array, offset: number, hash: Uint8Array): boolean {
   return equalBytes(hashes.subarray(offset, offset + HASH_BYTES), hash);
+}
+
+/** Hashes the entries of a row again, in slices. */
+async function checkRow(row: Row, hasher: BulkHasher): Promise<void> {
+  const damaged = (index: number, cause?: unknown): CairnError =>
+    new CairnError("row_damaged", { detail: `index ${index}`, cause });
+  let offsets: ArrayLike<number>;
+  try {
+    offsets = bundleOffsets(row.bytes, row.count);
+  } catch (cause) {
+    throw damaged(row.first, cause);
+  }
+  const hash = Buffer.alloc(HASH_BYTES);
+  let sliceBytes = 0;
+  for (let i = 0; i < row.count; i++) {
+    const start = offsets[i] as number;
+    const end = offsets[i + 1] as number;
+    hasher.leafInto(row.bytes, start + LENGTH_BYTES, end, hash, 0);
+    if (!sameLeaf(row.hashes, i * HASH_BYTES, hash)) throw damaged(row.first + i);
+    sliceBytes += end - start;
+    if (sliceBytes < CHECK_BYTES && (i + 1) % CHECK_ENTRIES !== 0) continue;
+    sliceBytes = 0;
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
 }
 
 function held(row: Row): number {
