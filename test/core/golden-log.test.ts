@@ -13,10 +13,10 @@ import { nobleHasher } from "../../src/core/noble-hasher.ts";
 import { entriesPath, parseTilePath, printTilePath, tilePath } from "../../src/core/tile-path.ts";
 import { consistencyProof, inclusionProof, rootFromTiles } from "../../src/core/tile-proof.ts";
 import type { TileReader } from "../../src/core/tile-proof.ts";
+import { skipWithout } from "../require.ts";
 
 const folder = fileURLToPath(new URL("../../../shared/vectors/golden-log/", import.meta.url));
-const present = existsSync(folder);
-if (!present) console.warn(`skipped: the golden log is not at ${folder}`);
+const absent = skipWithout(existsSync(folder), `the golden log is not at ${folder}`);
 
 const ENTRIES = "one two three four five six seven eit nain ten ileven twelf threeten fourten fivten"
   .split(" ")
@@ -35,7 +35,7 @@ function goldenHead(name: string): { size: number; root: Uint8Array } {
 
 const read: TileReader = async (level, index, width) => golden(tilePath(level, index, width));
 
-describe.skipIf(!present).each<[string, TreeHasher]>([
+describe.skipIf(absent).each<[string, TreeHasher]>([
   ["node:crypto", nodeHasher],
   ["noble", nobleHasher],
 ])("the golden log with %s", (_, hasher) => {
@@ -71,7 +71,7 @@ describe.skipIf(!present).each<[string, TreeHasher]>([
   });
 });
 
-describe.skipIf(!present)("the golden log's files", () => {
+describe.skipIf(absent)("the golden log's files", () => {
   test("are exactly the tiles and bundles of sizes 1 to 15, under paths that read and print the same", () => {
     const files = readdirSync(`${folder}tile`, { recursive: true, withFileTypes: true })
       .filter((file) => file.isFile())

@@ -30,6 +30,7 @@ import {
   strangerKey,
   strangerSigner,
 } from "./signed-log.ts";
+import { skipWithout } from "../require.ts";
 
 const EXAMPLE_VKEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
 const EXAMPLE = `This is an example message.
@@ -72,10 +73,9 @@ describe.each([
 });
 
 const golden = new URL("../../../shared/vectors/golden-log/", import.meta.url);
-const goldenIsThere = existsSync(golden);
-if (!goldenIsThere) console.log("skipped: no golden-log beside the repository (../shared/vectors)");
+const absent = skipWithout(existsSync(golden), `the golden log is not at ${golden.pathname}`);
 
-test.skipIf(!goldenIsThere)("every checkpoint of the golden log opens with its key and prints back", () => {
+test.skipIf(absent)("every checkpoint of the golden log opens with its key and prints back", () => {
   const key = parseVkey("example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx");
   for (let size = 0; size <= 15; size++) {
     const bytes = Uint8Array.from(readFileSync(new URL(`checkpoint.${size}`, golden)));

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { entriesPath, tilePath } from "../../src/core/tile-path.ts";
 import { addForProof, checkpoint, expectCleanLog, readCheckpoint, untilPublished } from "./client.ts";
+import { skipWithout } from "../require.ts";
 import { create, newPlace } from "./server.ts";
 
 const FOLDER = fileURLToPath(new URL("../../../shared/vectors/golden-log/", import.meta.url));
@@ -13,13 +14,12 @@ const ENTRIES = "one two three four five six seven eit nain ten ileven twelf thr
   " ",
 );
 
-const present = existsSync(FOLDER);
-if (!present) console.warn(`skipped: the golden log is not at ${FOLDER}`);
+const absent = skipWithout(existsSync(FOLDER), `the golden log is not at ${FOLDER}`);
 
 const golden = (path: string): Buffer => readFileSync(join(FOLDER, path));
 const goldenHead = (size: number) => readCheckpoint(golden(`checkpoint.${size}`).toString());
 
-describe.skipIf(!present)("the golden log's entries, posted one at a time and published after each", () => {
+describe.skipIf(absent)("the golden log's entries, posted one at a time and published after each", () => {
   test("make its roots at all 16 sizes and its tiles and bundles byte for byte, as served and as stored", async () => {
     const place = await newPlace();
     const server = await create(place, { CHECKPOINT_INTERVAL: "0.01" });

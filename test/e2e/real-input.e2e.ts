@@ -16,6 +16,7 @@ import {
   ready,
   untilPublished,
 } from "./client.ts";
+import { skipWithout } from "../require.ts";
 
 import { create, newPlace, serve, type Server } from "./server.ts";
 
@@ -24,8 +25,7 @@ const FILES = ["r-linux-64.repodata.json", "main-noarch.repodata.json"];
 const RECORDS = 4533;
 const BATCH = 1000;
 
-const present = existsSync(FOLDER);
-if (!present) console.warn(`skipped: the conda records are not at ${FOLDER}`);
+const absent = skipWithout(existsSync(FOLDER), `the conda records are not at ${FOLDER}`);
 
 interface Repodata {
   readonly packages?: Readonly<Record<string, unknown>>;
@@ -63,7 +63,7 @@ async function expectKnown(
   expect(await ready(server)).toMatchObject({ next_index: before.size, published_size: before.size });
 }
 
-describe.skipIf(!present)("every record of two conda channels", () => {
+describe.skipIf(absent)("every record of two conda channels", () => {
   test("posted one by one is published at the index that was acknowledged, also after restarts with the deduplication table lost or damaged", async () => {
     const records = readRecords();
     expect(records).toHaveLength(RECORDS);

@@ -13,6 +13,7 @@ import { loadSqlite, type SqliteConstructor, type SqliteDatabase } from "../../s
 import { SqliteStore } from "../../src/state/sqlite-store.ts";
 import { DatabaseThread } from "../../src/state/sqlite-thread.ts";
 import { type State, StateError } from "../../src/state/state.ts";
+import { skipUnless } from "../require.ts";
 import { EMPTY_ROOT, framedRow, IDENTITY, makeRow, stateConformance } from "./conformance.ts";
 
 let folder: string;
@@ -550,9 +551,9 @@ const probe = spawnSync("unshare", [...inNamespace, "mount -t tmpfs -o size=1m t
   encoding: "utf8",
 });
 const noNamespace = probe.status === 0 ? null : (probe.stderr ?? String(probe.error)).trim();
-if (noNamespace !== null) console.log(`skipped: tests on a full disk (unshare: ${noNamespace})`);
+const noFullDisk = skipUnless(noNamespace === null, `tests on a full disk (unshare: ${noNamespace})`);
 
-describe.skipIf(noNamespace !== null)("on a full disk", () => {
+describe.skipIf(noFullDisk)("on a full disk", () => {
   const runChild = async (what: string, size: string): Promise<unknown> => {
     const script = `mount -t tmpfs -o size=${size} tmpfs ${folder} && exec "${process.execPath}" --import tsx "${CHILD}" ${what} "${path}"`;
     const child = spawn("unshare", [...inNamespace, script], { stdio: ["ignore", "pipe", "inherit"] });

@@ -390,13 +390,26 @@ describe("after a power loss at any step", () => {
   });
 });
 
-describe("where the parent of a folder may not be read (root may read all, so it is skipped there)", () => {
-  it.skipIf(process.getuid?.() === 0)("an existing folder is accepted", async () => {
+/** The user that owns nothing. */
+const NOBODY = 65_534;
+
+describe("where the parent of a folder may not be read", () => {
+  it("an existing folder is accepted", async () => {
     const folder = await temporaryFolder();
-    await mkdir(join(folder, "closed", "open"), { recursive: true });
-    await chmod(join(folder, "closed"), 0o300);
-    await makeFolderDurable(join(folder, "closed", "open"));
-    await chmod(join(folder, "closed"), 0o700);
+    const closed = join(folder, "closed");
+    await mkdir(join(closed, "open"), { recursive: true });
+    // For root every folder is open, so root looks with the rights of another user.
+    const isRoot = process.getuid?.() === 0;
+    await chmod(folder, 0o711);
+    await chmod(closed, isRoot ? 0o711 : 0o300);
+    if (isRoot) process.seteuid?.(NOBODY);
+    try {
+      await expect(readdir(closed)).rejects.toMatchObject({ code: "EACCES" });
+      await makeFolderDurable(join(closed, "open"));
+    } finally {
+      if (isRoot) process.seteuid?.(0);
+      await chmod(closed, 0o700);
+    }
   });
 });
 

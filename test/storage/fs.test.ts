@@ -11,6 +11,7 @@ import { CairnError } from "../../src/core/errors.ts";
 import { DurableFiles, nodeFileSystem } from "../../src/storage/durable.ts";
 import { openFsStore } from "../../src/storage/fs.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
+import { skipUnless } from "../require.ts";
 import { expectNotApplied, storageConformance } from "./conformance.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 import { mkdtemp } from "node:fs/promises";
@@ -254,10 +255,12 @@ const probe = spawnSync("unshare", [...inNamespace, "mount -t tmpfs -o size=1m t
   encoding: "utf8",
 });
 const noNamespace = probe.status === 0 ? null : (probe.stderr ?? String(probe.error)).trim();
-if (noNamespace !== null)
-  console.log(`skipped: tests on a file system of their own (unshare: ${noNamespace})`);
+const noOwnDisk = skipUnless(
+  noNamespace === null,
+  `tests on a file system of their own (unshare: ${noNamespace})`,
+);
 
-describe.skipIf(noNamespace !== null)("on a file system of its own", () => {
+describe.skipIf(noOwnDisk)("on a file system of its own", () => {
   it("that is full: noSpace, nothing half-done, and it goes on when there is room", async () => {
     const folder = await temporaryFolder();
     const result = await runChild("full", folder, `mount -t tmpfs -o size=1m tmpfs ${folder}`);
