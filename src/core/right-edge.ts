@@ -77,6 +77,14 @@ export class RightEdge {
     return edge;
   }
 
+  /** Another edge at the same size, which grows on its own. */
+  copy(): RightEdge {
+    const edge = new RightEdge(this.#hasher);
+    edge.#size = this.#size;
+    for (const level of this.#levels) edge.#levels.push({ ...level, bytes: level.bytes.slice() });
+    return edge;
+  }
+
   /** Appends `count` leaf hashes that stand one after another in `hashes` from byte `offset`. */
   append(hashes: Uint8Array, offset: number, count: number, onFull: (tile: EdgeTile) => void): void {
     let done = 0;

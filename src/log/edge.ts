@@ -4,6 +4,7 @@
 
 import type { BulkHasher } from "../core/bulk-hasher.ts";
 import { bundleOffsets } from "../core/bundle.ts";
+import { equalBytes } from "../core/bytes.ts";
 import { CairnError } from "../core/errors.ts";
 import { HASH_BYTES } from "../core/hash.ts";
 import { RightEdge } from "../core/right-edge.ts";
@@ -30,7 +31,11 @@ export interface RestoredEdge {
   readonly repairs: readonly Repair[];
 }
 
-/** The edge at `size`. Throws `tile_missing` where a bundle below it, or what a tile could be made from, is not there. */
+/**
+ * The edge at `size`. Throws `tile_missing` where a bundle below it, or what a tile could be made from, is not there or
+ * damaged. Whether the edge is right shows in its root; the open bundle is compared with it here, since it will be
+ * written again with what follows.
+ */
 export async function restoreEdge(
   store: ObjectStore,
   hasher: BulkHasher,
@@ -48,6 +53,12 @@ export async function restoreEdge(
     const key = entriesPath(Math.floor(size / TILE_WIDTH));
     const bundle = (await store.get(key))?.bytes;
     if (bundle === undefined) throw new CairnError("tile_missing", { detail: key });
+    const hashes = leavesOrMissing(key, bundle, hasher);
+    for (let i = 0; i < partial; i++) {
+      const leaf = edge.leafHash(size - partial + i);
+      if (leaf !== null && equalBytes(leaf, hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES))) continue;
+      throw new CairnError("tile_missing", { detail: `${key} and its tile differ` });
+    }
     openBundle = bundle.slice(0, bundleOffsets(bundle, TILE_WIDTH)[partial]);
   }
   return { edge, openBundle, repairs };
@@ -125,10 +136,19 @@ export async function fullTile(
   } else {
     const bundle = await store.get(entriesPath(index));
     if (bundle === null) throw new CairnError("tile_missing", { detail: `${key} and its bundle` });
-    bytes = leafHashesOf(bundle.bytes, TILE_WIDTH, hasher);
+    bytes = leavesOrMissing(entriesPath(index), bundle.bytes, hasher);
   }
   repairs.push({ key, bytes });
   return bytes;
+}
+
+/** The leaf hashes of a full bundle; a damaged one is as good as none. */
+function leavesOrMissing(key: string, bundle: Uint8Array, hasher: BulkHasher): Uint8Array {
+  try {
+    return leafHashesOf(bundle, TILE_WIDTH, hasher);
+  } catch (cause) {
+    throw new CairnError("tile_missing", { detail: `${key} is damaged`, cause });
+  }
 }
 
 /** The leaf hashes of the `count` entries of a bundle, one after another. Throws `bad_bundle`. */

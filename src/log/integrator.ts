@@ -3,6 +3,7 @@
 // work is cut into slices, so that no request waits for a whole round.
 
 import type { BulkHasher } from "../core/bulk-hasher.ts";
+import { equalBytes } from "../core/bytes.ts";
 import { CairnError } from "../core/errors.ts";
 import { HASH_BYTES } from "../core/hash.ts";
 import type { Hash } from "../core/hash.ts";
@@ -34,6 +35,8 @@ export interface IntegratorOptions {
    */
   readonly mendSizes: ReadonlySet<number>;
   readonly mendEnd: number;
+  /** The newest head that was signed before this process: nothing is integrated beyond it unless our root is the same. */
+  readonly signedBefore: { readonly size: number; readonly root: Uint8Array };
   /** Rows could not be read back: the process cannot go on. */
   readonly onFatal: (error: CairnError) => void;
 }
@@ -65,7 +68,7 @@ export class Integrator {
     this.#o = options;
     this.#edge = options.edge;
     if (options.openBundle.length > 0) this.#bundle.push(options.openBundle);
-    if (options.mendSizes.has(this.#edge.size)) this.#writePartials();
+    this.#passed();
   }
 
   /** Leaves integrated so far, full tiles of which may still be on their way to the store. */
@@ -148,14 +151,14 @@ export class Integrator {
           TILE_WIDTH - (size % TILE_WIDTH),
           row.count - position,
           this.#limit() - size,
-          this.#nextMend(size) - size,
+          this.#nextStop(size) - size,
         );
         const end = skipFrames(row.bytes, at, take);
         this.#bundle.push(row.bytes.subarray(at, end));
         this.#edge.append(row.hashes, position * HASH_BYTES, take, (tile) => this.#full(tile));
         position += take;
         at = end;
-        if (this.#o.mendSizes.has(this.#edge.size)) this.#writePartials();
+        this.#passed();
         if (this.#cut !== null && this.#edge.size === this.#cut.size) this.#finishCut();
         if (this.#o.monotonic() > sliceEnd) {
           await new Promise<void>((resolve) => setImmediate(resolve));
@@ -166,11 +169,21 @@ export class Integrator {
     }
   }
 
-  /** The next size at which mending writes partial objects. */
-  #nextMend(size: number): number {
-    let next = Number.POSITIVE_INFINITY;
-    for (const each of this.#o.mendSizes) if (each > size && each < next) next = each;
+  /** The next size at which something is to be done. */
+  #nextStop(size: number): number {
+    const { signedBefore, mendSizes } = this.#o;
+    let next = signedBefore.size > size ? signedBefore.size : Number.POSITIVE_INFINITY;
+    for (const each of mendSizes) if (each > size && each < next) next = each;
     return next;
+  }
+
+  /** What is to be done at the present size: compare with the signed head, and mend its partial objects. */
+  #passed(): void {
+    const { signedBefore, mendSizes } = this.#o;
+    const { size } = this.#edge;
+    if (signedBefore.size === size && !equalBytes(signedBefore.root, this.#edge.root()))
+      throw new CairnError("root_mismatch", { detail: `at size ${size}` });
+    if (mendSizes.has(size)) this.#writePartials();
   }
 
   #finishCut(): void {

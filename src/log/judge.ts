@@ -11,6 +11,7 @@ import type { State, StateSnapshot } from "../state/state.ts";
 import type { ObjectStore, ObjectVersion } from "../storage/store.ts";
 import { LOG_FORMAT, keyIdsOf } from "./creation.ts";
 import { foldRows, restoreEdge } from "./edge.ts";
+import type { RestoredEdge } from "./edge.ts";
 import { CHECKPOINT_KEY, HEAD_KEY, parseHead } from "./head.ts";
 import type { HeadRecord } from "./head.ts";
 import type { LogEvents, LogKeys } from "./options.ts";
@@ -33,6 +34,8 @@ export interface Judged {
   readonly checkpointVersion: ObjectVersion | null;
   /** The size of the object `checkpoint`; -1 where there is none. */
   readonly checkpointSize: number;
+  /** The edge at the first retained row, as it was compared: what is read a second time might be something else. */
+  readonly restored: RestoredEdge;
 }
 
 export interface JudgeOptions {
@@ -77,7 +80,8 @@ export async function judge(options: JudgeOptions): Promise<Judged> {
   }
 
   const published = largerPublished(inStore, snapshot, keys);
-  await compareRoots(options, snapshot, signed, published, inStore);
+  const restored = await restoreEdge(store, options.hasher, snapshot.firstRetained);
+  await compareRoots(options, restored, snapshot, signed, published, inStore);
   return {
     head: { record, version: object.version },
     signed,
@@ -85,6 +89,7 @@ export async function judge(options: JudgeOptions): Promise<Judged> {
     published,
     checkpointVersion: checkpoint?.version ?? null,
     checkpointSize: inStore?.size ?? -1,
+    restored,
   };
 }
 
@@ -162,13 +167,14 @@ function largerPublished(inStore: OwnNote | null, snapshot: StateSnapshot, keys:
 
 /** (iii) The roots at every size that anything recorded, recomputed from tiles and rows. */
 async function compareRoots(
-  { store, state, hasher, keys, events }: JudgeOptions,
+  { state, keys, events }: JudgeOptions,
+  restored: RestoredEdge,
   snapshot: StateSnapshot,
   signed: OwnNote,
   published: OwnNote | null,
   inStore: OwnNote | null,
 ): Promise<void> {
-  const { edge } = await restoreEdge(store, hasher, snapshot.firstRetained);
+  const edge = restored.edge.copy();
   const recorded: { readonly what: string; readonly size: number; readonly root: Uint8Array }[] = [
     { what: HEAD_KEY, ...signed },
     { what: "the database's integrated head", ...snapshot.integrated },

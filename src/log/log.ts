@@ -30,7 +30,7 @@ import { Backlog } from "./backlog.ts";
 import { pause } from "./clock.ts";
 import { Collector } from "./collector.ts";
 import { createLog, creatingPath, exists, readCreating, surveyStore } from "./creation.ts";
-import { fullTile, restoreEdge } from "./edge.ts";
+import { fullTile } from "./edge.ts";
 import type { Repair } from "./edge.ts";
 import { fatalError } from "./fatal.ts";
 import { HEAD_KEY, OwnedHead } from "./head.ts";
@@ -285,7 +285,7 @@ class RunningLog implements OwnedLog {
     head: OwnedHead,
     stop: AbortController,
   ): Promise<RunningLog> {
-    const { store, state } = held;
+    const { state } = held;
     const { snapshot, signed, published } = judged;
     const identity = await state.identity();
     if (identity === null) throw new CairnError("database_lost", { detail: state.location });
@@ -297,9 +297,8 @@ class RunningLog implements OwnedLog {
     if (published !== null && (snapshot.published === null || published.size > snapshot.published.size)) {
       await state.recordPublished({ size: published.size, note: published.bytes });
     }
-    const restored = await restoreEdge(store, options.hasher, snapshot.firstRetained);
     const sizes = await state.witnessSizes();
-    return new RunningLog(options, held, judged, head, stop, restored, identity.databaseId, sizes);
+    return new RunningLog(options, held, judged, head, stop, identity.databaseId, sizes);
   }
 
   private constructor(
@@ -308,13 +307,12 @@ class RunningLog implements OwnedLog {
     judged: Judged,
     head: OwnedHead,
     stop: AbortController,
-    restored: Awaited<ReturnType<typeof restoreEdge>>,
     databaseId: string,
     witnessSizes: ReadonlyMap<string, number>,
   ) {
     const { keys, limits, clock, hasher, events } = options;
     const { store, state } = held;
-    const { snapshot, signed, published } = judged;
+    const { snapshot, signed, published, restored } = judged;
     this.origin = keys.origin;
     this.vkeys = keys.signers.map((signer) => signer.vkey);
     this.policyText = options.witnesses === null ? null : decodeUtf8(printPolicy(options.witnesses.policy));
@@ -360,6 +358,7 @@ class RunningLog implements OwnedLog {
       monotonic: () => clock.monotonic(),
       mendSizes: new Set([signed.size, published?.size ?? 0, Math.max(judged.checkpointSize, 0)]),
       mendEnd: snapshot.nextIndex,
+      signedBefore: signed,
       onFatal,
     });
     this.#quorum =
