@@ -48,6 +48,10 @@ const COMMANDS: Readonly<Record<string, GroupEntry>> = {
     summary: "Rebuild a whole log from its entries and compare.",
     load: async () => (await import("./fsck.ts")).fsck,
   },
+  bench: {
+    summary: "Measure this machine, and a log on it.",
+    load: async () => (await import("./bench.ts")).bench,
+  },
 };
 
 export const cairn = defineGroup("cairn", COMMANDS);
