@@ -13,7 +13,6 @@ import { clientAddress } from "./client-address.ts";
 import { clientErrorHandler, refuseConnect } from "./client-errors.ts";
 import {
   CLOSE_GRACE_MS,
-  CLOSE_POLL_MS,
   CONNECTIONS_CHECKING_INTERVAL_MS,
   HEADERS_TIMEOUT_MS,
   KEEP_ALIVE_TIMEOUT_MS,
@@ -164,16 +163,15 @@ function readBodiesRaw(app: FastifyInstance): void {
 
 /** Sees to it that `app.close()` ends: keep-alive connections and clients that never finish would hold it for ever. */
 function closeInTime(app: FastifyInstance, graceMs: number): void {
-  let poll: NodeJS.Timeout | undefined;
   let cut: NodeJS.Timeout | undefined;
   app.addHook("preClose", (done) => {
-    // A connection can become idle after the server looked: its last answer was under way.
-    poll = setInterval(() => app.server.closeIdleConnections(), CLOSE_POLL_MS);
+    // The server closes connections that are idle when it is closed. Those whose last answer is under way, and says
+    // keep-alive, become idle only later: from then on they have this long (0 would be for ever), and Node adds 1 s.
+    app.server.keepAliveTimeout = 1;
     cut = setTimeout(() => app.server.closeAllConnections(), graceMs);
     done();
   });
   app.addHook("onClose", (_app, done) => {
-    clearInterval(poll);
     clearTimeout(cut);
     done();
   });

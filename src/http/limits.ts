@@ -40,8 +40,5 @@ export const LINGER_KEEP_ALIVE_MAX_BYTES = 65_535;
 /** How long closing waits for requests in flight before their connections are cut. */
 export const CLOSE_GRACE_MS = 5000;
 
-/** How often closing looks for connections that have become idle. */
-export const CLOSE_POLL_MS = 50;
-
 /** Clients whose rate is counted at the same time; beyond that, the one unseen for longest is forgotten. */
 export const RATE_LIMIT_CLIENTS = 50_000;

@@ -68,6 +68,7 @@ export function createRefuse(
     } else {
       res.writeHead(status, all);
       res.end(body);
+      // Node drops what is left of a body that nobody began to read; of one that was begun, we do.
       raw.resume();
     }
   };

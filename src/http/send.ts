@@ -20,14 +20,12 @@ export function send(
   headers: readonly string[],
   body: Uint8Array | string,
 ): void {
-  if (res.destroyed) return;
   res.writeHead(status, [...headers, "Content-Length", String(body.length), ...CORS]);
   res.end(body, "latin1");
 }
 
 /** 304: the headers that a 200 would have had, without those of the body. */
 export function sendNotModified(res: ServerResponse, headers: readonly string[]): void {
-  if (res.destroyed) return;
   res.writeHead(304, [...headers, ...CORS]);
   res.end();
 }

@@ -72,7 +72,6 @@ function serve(
     sendNotModified(res, ["Cache-Control", IMMUTABLE, "ETag", etag]);
     return;
   }
-  if (res.destroyed) return;
   // Written out, since this is the route that a CDN or a thousand monitors ask.
   res.writeHead(200, [
     "Content-Type",

@@ -3,12 +3,14 @@
 import type { Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { encodeBundle } from "../../src/core/bundle.ts";
+import { CairnError } from "../../src/core/errors.ts";
 import { staticKey } from "../../src/http/auth.ts";
 import {
   BATCH_MAX_BYTES,
   BATCH_RECEIVE_MAX_BYTES,
   BATCH_RECEIVE_MAX_BYTES_PER_CLIENT,
 } from "../../src/http/limits.ts";
+import { FAKE_PROOF_PLACES } from "./fake-log.ts";
 import { type Dialled, expectProblem, head, startServer, until } from "./harness.ts";
 
 const TEN_MIB = 10 * 1024 * 1024;
@@ -168,6 +170,20 @@ describe("a body that is too long", () => {
     expect(sent).toBeLessThan(100);
   });
 
+  it("is read to its end also where the client wants the connection closed", async () => {
+    const { dial, app } = await startServer();
+    const accepted: Socket[] = [];
+    app.server.on("connection", (socket: Socket) => accepted.push(socket));
+    const connection = dial();
+    const start = head("POST", "/add", ["Content-Length: 1000", "Content-Encoding: x", "Connection: close"]);
+    await connection.send(start);
+    expectProblem(await connection.answer(), "unsupported_encoding");
+    await connection.send("x".repeat(1000));
+    expect(await connection.end()).toBe("");
+    expect(connection.error).toBeNull();
+    expect(accepted[0]?.bytesRead).toBe(start.length + 1000);
+  });
+
   it("of an ordinary length leaves the connection open for the next request", async () => {
     const { dial } = await startServer();
     const connection = dial();
@@ -178,6 +194,27 @@ describe("a body that is too long", () => {
     await connection.send("x".repeat(996));
     await connection.send(`${head("POST", "/add", ["Content-Length: 1"])}y`);
     expect((await connection.answer()).body).toBe("0");
+  });
+});
+
+describe("back-pressure", () => {
+  it("refuses before the body is read", async () => {
+    const { dial, log } = await startServer();
+    const tickets = Array.from({ length: FAKE_PROOF_PLACES }, () => log.reserveProof());
+    const connection = dial();
+    await connection.send(head("POST", "/add?proof=true", ["Content-Length: 5"]));
+    expectProblem(await connection.answer(), "queue_full");
+    for (const ticket of tickets) ticket.release();
+
+    log.refusal = new CairnError("starting");
+    for (const start of [
+      head("POST", "/add", ["Content-Length: 5"]),
+      head("POST", "/add-batch", [OCTETS, "Content-Length: 5"]),
+    ]) {
+      const other = dial();
+      await other.send(start);
+      expectProblem(await other.answer(), "starting");
+    }
   });
 });
 
@@ -243,19 +280,15 @@ describe("the budget for batch bodies", () => {
 
   async function startCounting() {
     const server = await startServer({ clientAddressHeader: "x-client" });
-    let received = 0;
-    const sockets: Socket[] = [];
-    server.app.server.on("connection", (socket: Socket) => sockets.push(socket));
+    const accepted: Socket[] = [];
+    server.app.server.on("connection", (socket: Socket) => accepted.push(socket));
     const hasReceived = (bytes: number) =>
-      until(() => {
-        received = sockets.reduce((sum, socket) => sum + socket.bytesRead, 0);
-        return received >= bytes;
-      });
-    return { ...server, hasReceived };
+      until(() => accepted.reduce((sum, socket) => sum + socket.bytesRead, 0) >= bytes);
+    return { ...server, accepted, hasReceived };
   }
 
   it("refuses a client's next batch before reading on, and nobody else's", async () => {
-    const { dial, hasReceived, log } = await startCounting();
+    const { dial, hasReceived, accepted } = await startCounting();
     const slow = [];
     for (let i = 0; i < BATCH_RECEIVE_MAX_BYTES_PER_CLIENT / BATCH_MAX_BYTES; i++) {
       slow.push(await slowBatch(dial, "a"));
@@ -275,13 +308,16 @@ describe("the budget for batch bodies", () => {
     expect((await other.answer()).status).toBe(200);
 
     // Finished or broken, a batch gives its room back.
-    log.addBatch = async () => [];
-    await slow[0]?.send("\x00");
-    expectProblem((await slow[0]?.answer()) as never, "bad_framing");
-    slow[1]?.close();
-    const again = await slowBatch(dial, "a");
-    await again.send("\x00");
-    expectProblem(await again.answer(), "bad_framing");
+    const [finished, broken] = slow as [Dialled, Dialled];
+    await finished.send("\x00");
+    expectProblem(await finished.answer(), "bad_framing");
+    broken.close();
+    await until(() => accepted[1]?.destroyed === true);
+    const again = [await slowBatch(dial, "a"), await slowBatch(dial, "a")];
+    for (const connection of again) {
+      await connection.send("\x00");
+      expectProblem(await connection.answer(), "bad_framing");
+    }
   });
 
   it("bounds all clients together, and never holds single adds", async () => {

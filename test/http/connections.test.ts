@@ -192,7 +192,7 @@ describe("requests that take too long", () => {
 
   it("harm no other client, by the hundred", async () => {
     const { dial, log } = await startServer({
-      times: { ...times, headersTimeout: 1500, requestTimeout: 2000 },
+      times: { ...times, headersTimeout: 3000, requestTimeout: 3500 },
     });
     const slow: Dialled[] = [];
     for (let i = 0; i < 100; i++) {
@@ -208,14 +208,13 @@ describe("requests that take too long", () => {
     }, 20);
     try {
       const quick = dial();
-      const started = performance.now();
       for (let i = 0; i < 100; i++) {
         await quick.send(`${head("POST", "/add", ["Content-Length: 7"])}entry${String(i).padStart(2, "0")}`);
         expect((await quick.answer()).body).toBe(String(i));
         await quick.send(head("GET", "/health"));
         expect((await quick.answer()).status).toBe(200);
       }
-      expect(performance.now() - started).toBeLessThan(1500);
+      expect(slow.filter((connection) => connection.ended)).toEqual([]);
       for (const connection of slow) expectProblem(await connection.answer(), "request_timeout");
     } finally {
       clearInterval(drip);
@@ -264,6 +263,7 @@ describe("closing", () => {
     await connection.send(`${head("POST", "/add", ["Content-Length: 1"])}x`);
     await until(() => log.heldAdds === 1);
     const closing = app.close();
+    await until(() => !app.server.listening);
     log.releaseAdds();
     expect((await connection.answer()).body).toBe("0");
     await closing;
