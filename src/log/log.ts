@@ -39,6 +39,7 @@ import { judge } from "./judge.ts";
 import type { Judged } from "./judge.ts";
 import { loadTable, saveTable, tablePath } from "./leaf-table-file.ts";
 import { LeafTable, TABLE_KEY_BYTES } from "./leaf-table.ts";
+import { mendNarrower } from "./narrower.ts";
 import { ObjectWriter } from "./objects.ts";
 import type { LogOptions, LogPlaces, LogWitnesses } from "./options.ts";
 import { Proofs } from "./proofs.ts";
@@ -418,7 +419,7 @@ class RunningLog implements OwnedLog {
     if (!this.#frozen) this.#publisher.start();
     this.#space.start();
     void layBallast(options.places).catch((error: unknown) => events.trouble("no_ballast", "", error));
-    void this.#mended();
+    void this.#mended(signed.size);
     this.writable = this.#prepare(snapshot.firstRetained, snapshot.nextIndex).catch((error: unknown) => {
       if (this.#closing === null && this.#failure === null) this.#die(fatalError(error));
     });
@@ -653,7 +654,7 @@ class RunningLog implements OwnedLog {
   }
 
   /** Reads are held back from what a power loss may have taken until it is written anew. */
-  async #mended(): Promise<void> {
+  async #mended(signedSize: number): Promise<void> {
     try {
       while (this.#integrator.size < this.#mendEnd) {
         this.#integrator.advance();
@@ -664,6 +665,15 @@ class RunningLog implements OwnedLog {
       this.#trusted = Number.POSITIVE_INFINITY;
     } catch {
       // The writer has stopped, and with it the log.
+      return;
+    }
+    const { store } = this.#held;
+    if (store.durableOnWrite) return;
+    try {
+      await mendNarrower(store, signedSize, (object) => this.#writer.write(object));
+    } catch (error) {
+      // Nothing that this log serves comes from them.
+      if (!this.#stop.signal.aborted) this.#o.events.trouble("partials_not_mended", store.location, error);
     }
   }
 

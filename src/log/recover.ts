@@ -142,10 +142,8 @@ class Recovery {
       integrated: { size: head.size, root: head.root },
       signed: { size: head.size, note: head.bytes },
       published: published === null ? null : { size: published.size, note: published.bytes },
-      syncedSize: Math.min(
-        (await this.#state.snapshot()).firstRetained,
-        head.size - (head.size % TILE_WIDTH),
-      ),
+      // Rows begin where their commit did, and what is synced ends with a bundle.
+      syncedSize: floorToBundle(Math.min((await this.#state.snapshot()).firstRetained, head.size)),
     });
     await this.#writeHead(databaseId, head);
     await this.#mendCheckpoint(published);
@@ -456,6 +454,10 @@ class Recovery {
     }
     if (published !== null) this.#mended.push(CHECKPOINT_KEY);
   }
+}
+
+function floorToBundle(size: number): number {
+  return size - (size % TILE_WIDTH);
 }
 
 type Source = "store" | "rows" | "mirror";

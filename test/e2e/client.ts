@@ -5,7 +5,7 @@ import { expect } from "vitest";
 import { decodeBundle, encodeBundle } from "../../src/core/bundle.ts";
 import { TILE_WIDTH } from "../../src/core/tile.ts";
 import { entriesPath } from "../../src/core/tile-path.ts";
-import { cairn, eventually, type Place, type Server } from "./server.ts";
+import { cairn, eventually, type Place, progress, type Server } from "./server.ts";
 
 /** Connections of a client that posts one entry at a time. */
 const CONNECTIONS = 32;
@@ -133,6 +133,15 @@ export async function untilPublished(at: At, size: number): Promise<void> {
     `${size} entries are published`,
     async () => ((await ready(at)).published_size ?? -1) >= size,
   );
+}
+
+/** Waits until every row is dropped of which the full bundles up to `size` are synced. */
+export async function untilCollected(place: Place, size: number): Promise<void> {
+  const end = size - (size % TILE_WIDTH);
+  await eventually(`entries up to ${end} are collected`, () => {
+    const { synced, firstRetained } = progress(place);
+    return synced >= end && firstRetained >= end - TILE_WIDTH;
+  });
 }
 
 /** The published checkpoint's size and root (base64), read from its text. */

@@ -14,7 +14,7 @@ const REFUSAL_MS = 3000;
  * What a refused start may touch: the locks, and SQLite's own files, which come with a look into a database and go with
  * the last one who has it open.
  */
-const MAY_CHANGE = /(\.lock|\/state\/lock)(-wal|-shm)?$|^[^/]*-(wal|shm)$|\/state\/\.tmp(\/|$)/;
+const MAY_CHANGE = /(\.lock|(^|\/)state\/lock)(-wal|-shm)?$|^[^/]*-(wal|shm)$|(^|\/)state\/\.tmp(\/|$)/;
 
 /**
  * `cairn serve` (or another command) is refused with `code` within 3 s, exit code 2, and nothing on disk is changed.
@@ -26,10 +26,15 @@ export async function expectRefused(
   { env = {}, args = ["serve"] }: { readonly env?: Environment; readonly args?: readonly string[] } = {},
 ): Promise<string> {
   const before = await filesIn(place.folder);
+  const crashed = (await readdir(place.folder)).flatMap((name) => /^(.*)-wal$/.exec(name)?.[1] ?? []);
   const ran = await cairn(args, { ...place.env, ...env });
   const sentence = expectSentence(ran, `cairn ${args[0]}`, code);
   expect(ran.ms).toBeLessThan(REFUSAL_MS);
-  expect(await filesIn(place.folder)).toEqual(before);
+  const after = await filesIn(place.folder);
+  // What a crash left in the write-ahead log is brought into the database file before anything is judged.
+  for (const name of crashed) delete after[name];
+  for (const name of crashed) delete before[name];
+  expect(after).toEqual(before);
   return sentence;
 }
 
@@ -45,7 +50,7 @@ export function expectSentence(ran: Ran, who: string, code: ErrorCode, exit = 2)
 }
 
 /** Every file under a folder with the hash of its bytes, and every folder, but for what a refusal may touch. */
-export async function filesIn(folder: string): Promise<Readonly<Record<string, string>>> {
+export async function filesIn(folder: string): Promise<Record<string, string>> {
   const found: Record<string, string> = {};
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name).slice(folder.length + 1);

@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import Database from "better-sqlite3";
 import { inject, onTestFinished } from "vitest";
 import { generatePrivateKey, printPrivateKey, privateKeyVkey } from "../../src/core/note-key.ts";
 import { printVkey } from "../../src/core/vkey.ts";
@@ -118,7 +119,13 @@ export function create(place: Place, env: Environment = {}): Promise<Server> {
 /** Runs the log in `place`; resolves when it is ready. Fails with what it wrote where it does not start. */
 export async function serve(place: Pick<Place, "env">, env: Environment = {}): Promise<Server> {
   const server = await open(place, env);
-  await eventually("the log is ready", async () => (await fetch(`${server.url}/ready`)).ok);
+  await eventually("the log is ready", async () => {
+    try {
+      return (await fetch(`${server.url}/ready`)).ok;
+    } catch (cause) {
+      throw new Error(`it does not answer; it wrote:\n${server.stderr()}`, { cause });
+    }
+  });
   return server;
 }
 
@@ -157,7 +164,7 @@ export async function listening(
     kill,
     async stop() {
       kill("SIGTERM");
-      return within(PATIENCE_MS, `exit after SIGTERM; it wrote:\n${stderr()}`, exited);
+      return within(PATIENCE_MS, () => `exit after SIGTERM; it wrote:\n${stderr()}`, exited);
     },
     async crash() {
       kill("SIGKILL");
@@ -177,7 +184,7 @@ export async function run(argv: readonly string[], options: StartOptions = {}): 
   const child = start(argv, options);
   const exit = await within(
     PATIENCE_MS,
-    `end of ${argv.join(" ")}; it wrote:\n${child.stdout()}${child.stderr()}`,
+    () => `end of ${argv.join(" ")}; it wrote:\n${child.stdout()}${child.stderr()}`,
     child.exited,
   );
   return { ...exit, stdout: child.stdout(), stderr: child.stderr(), ms: performance.now() - began };
@@ -218,6 +225,27 @@ export function start(argv: readonly string[], { env = {}, cwd }: StartOptions =
   return { process: child, exited, stdout: () => output.stdout, stderr: () => output.stderr };
 }
 
+/** How far the log in `place` has come, read from its database beside the server. */
+export interface Progress {
+  /** Every full tile and bundle up to here is synced. */
+  readonly synced: number;
+  /** The first entry that the database still holds. */
+  readonly firstRetained: number;
+}
+
+export function progress(place: Pick<Place, "database">): Progress {
+  const database = new Database(place.database, { readonly: true });
+  try {
+    return database
+      .prepare<[], Progress>(
+        "SELECT synced_size AS synced, (SELECT min(first) FROM entry_rows) AS firstRetained FROM heads",
+      )
+      .get() as Progress;
+  } finally {
+    database.close();
+  }
+}
+
 /** Waits until `look` answers something but null or false; what it throws ends the wait. */
 export async function eventually<T>(
   what: string,
@@ -234,10 +262,10 @@ export async function eventually<T>(
 }
 
 /** `promise`, or a failure that says what did not come. */
-export async function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
+export async function within<T>(ms: number, what: () => string, promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms);
+    timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what()}`)), ms);
   });
   try {
     return await Promise.race([promise, late]);

@@ -66,7 +66,7 @@ export async function exchangeAll(
 ): Promise<Answer[]> {
   const peer = await openSocket(server);
   peer.send(data);
-  return parseAnswers(await within(PATIENCE_MS, "the server closes the connection", peer.closed));
+  return parseAnswers(await within(PATIENCE_MS, () => "the server closes the connection", peer.closed));
 }
 
 /** Sends `data`, to which one answer must come before the server closes. */
