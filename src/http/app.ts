@@ -21,6 +21,7 @@ import {
   REQUEST_TIMEOUT_MS,
 } from "./limits.ts";
 import { metricsRoute, type ServerMetrics } from "./metrics.ts";
+import { openApiRoutes } from "./openapi.ts";
 import { proofRoute } from "./proof.ts";
 import { type RateLimit, rateLimitHook } from "./rate-limit.ts";
 import { createRefuse, type HttpLogger, type Refuse } from "./refuse.ts";
@@ -122,6 +123,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     refuse,
   );
 
+  openApiRoutes(app);
   if (metrics !== null) {
     metrics.watch(log);
     metricsRoute(app, metrics);
