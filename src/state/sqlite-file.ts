@@ -8,7 +8,11 @@ import { StateError } from "./state.ts";
 
 /** Marks the file as Cairn's ("Carn"), so that another program's database is never migrated. */
 const APPLICATION_ID = 0x4361726e;
-const PAGE_BYTES = 8192;
+/**
+ * Measured (scripts/measure-state.ts): rows of 10,000 entries go in twice as fast as with pages of 4 KiB, and a row of one
+ * entry as fast.
+ */
+const PAGE_BYTES = 16 * 1024;
 /** The write-ahead log is cut back to this size once its content has reached the database file. */
 const WAL_KEPT_BYTES = 16 * 1024 * 1024;
 const WRITER_CACHE_KIB = 8 * 1024;

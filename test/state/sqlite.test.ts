@@ -473,7 +473,7 @@ describe("when the disk fails", () => {
     });
     const file = await open(path, "r+");
     const { size } = await file.stat();
-    for (let at = 8192; at < size; at += 8192) await file.write(Buffer.alloc(8000, 0xa5), 0, 8000, at);
+    for (let at = 4096; at < size; at += 4096) await file.write(Buffer.alloc(4000, 0xa5), 0, 4000, at);
     await file.close();
     const state = await openSqliteState(path, { mode: "write" }).catch((caught: unknown) => caught as Error);
     if (state instanceof Error) {
