@@ -44,6 +44,10 @@ const COMMANDS: Readonly<Record<string, GroupEntry>> = {
     summary: "Run a witness: cosign other logs' checkpoints.",
     load: async () => (await import("./witness.ts")).witness,
   },
+  freeze: {
+    summary: "End a log: publish what is left, then never write again.",
+    load: async () => (await import("./freeze.ts")).freeze,
+  },
   fsck: {
     summary: "Rebuild a whole log from its entries and compare.",
     load: async () => (await import("./fsck.ts")).fsck,

@@ -67,9 +67,21 @@ interface Held {
   readonly state: State;
 }
 
+/** What a freeze left. */
+export interface Frozen {
+  readonly size: number;
+  /** Acknowledged entries that will never be published: from `size` on. */
+  readonly abandoned: number;
+}
+
 /** A log as its own process has it: with what `recover` left to be added anew. */
 export interface OwnedLog extends Log {
   setAside(): Promise<SetAsideRow[]>;
+  /**
+   * Ends writing for ever: everything acknowledged is published first, and then `state/head` says that the log is frozen.
+   * With `now` what is not published yet is abandoned, and said. The log is only good for `close` afterwards.
+   */
+  freeze(options: { readonly now: boolean }): Promise<Frozen>;
   /** Forgets a run that was added anew; its acknowledgements are durable. */
   forgetSetAside(id: number): Promise<void>;
 }
@@ -258,6 +270,7 @@ class RunningLog implements OwnedLog {
   readonly #proofs: Proofs;
   readonly #space: SpaceWatch;
   readonly #quorum: Quorum | null;
+  readonly #head: OwnedHead;
   readonly #databaseId: string;
   /** Null until the deduplication table is complete. */
   #sequencer: Sequencer | null = null;
@@ -320,6 +333,7 @@ class RunningLog implements OwnedLog {
     this.#o = options;
     this.#held = held;
     this.#stop = stop;
+    this.#head = head;
     this.#databaseId = databaseId;
     this.failed = new Promise((resolve) => {
       this.#fail = resolve;
@@ -523,6 +537,25 @@ class RunningLog implements OwnedLog {
 
   forgetSetAside(id: number): Promise<void> {
     return this.#held.state.removeSetAside([id]);
+  }
+
+  async freeze({ now }: { readonly now: boolean }): Promise<Frozen> {
+    this.drain();
+    await this.writable;
+    await this.#sequencer?.idle();
+    while (
+      !now &&
+      !this.#frozen &&
+      this.#failure === null &&
+      (this.#published?.size ?? -1) < this.#backlog.end
+    ) {
+      await this.#publisher.finish();
+    }
+    await this.#publisher.close();
+    if (this.#failure !== null) throw this.#failure;
+    if (!this.#frozen) await this.#head.amend({ frozen: true });
+    const size = this.#published?.size ?? 0;
+    return { size, abandoned: this.#backlog.end - size };
   }
 
   drain(): void {
