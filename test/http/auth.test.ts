@@ -91,6 +91,17 @@ describe("named keys", () => {
     expect((await post("/add", "d", bearer("key-2"))).statusCode).toBe(200);
   });
 
+  it("compares all 32 bytes of a hash", () => {
+    const right = hashed("ci", "key");
+    const check = (sha256: Uint8Array) => namedKeys(() => [{ ...right, sha256 }]).check(Buffer.from("key"));
+    expect(check(right.sha256)?.name).toBe("ci");
+    for (let i = 0; i < right.sha256.length; i++) {
+      const other = Uint8Array.from(right.sha256);
+      other[i] = (other[i] ?? 0) ^ 1;
+      expect(check(other)).toBeNull();
+    }
+  });
+
   it("refuses one without the role to write", async () => {
     const { post } = await startApp({ keys: namedKeys(() => [hashed("reader", "key", { roles: [] })]) });
     expect(expectProblem(await post("/add", "a", bearer("key")), "unauthorized").detail).toContain(
