@@ -13,6 +13,7 @@ import type { LogLimits } from "../log/options.ts";
 import { readSmallFile } from "./files.ts";
 import type { Io } from "./io.ts";
 import { nodeEd25519 } from "./node-ed25519.ts";
+import { parseEndpoint, readStorage, type StorageConfig } from "./storage-config.ts";
 import { readWitnesses, type WitnessConfig } from "./witness-config.ts";
 
 export interface Variable<T> {
@@ -86,19 +87,56 @@ export const VARIABLES = {
     about: "The log's database. What belongs to it lies beside it under names that begin with its own.",
   }),
   STORAGE_BACKEND: variable({
-    // The place for the next driver: add its name here, and its variables below.
-    schema: text(
-      (value) => (value === "fs" ? value : null),
-      "is fs; no other storage is in this version, s3 neither",
-    ),
+    schema: text((value) => (value === "fs" || value === "s3" ? value : null), "is fs or s3"),
     default: "fs",
-    about: "Where tiles are kept: `fs`, a folder.",
+    about: "Where tiles are kept: `fs`, a folder, or `s3`, a bucket of an S3-compatible store.",
   }),
   FS_ROOT: variable({
     schema: z.string(),
     default: "./data/tiles",
     about:
       "The folder of tiles, with `STORAGE_BACKEND=fs`. Its paths are those of the URLs; `state/` in it is private.",
+  }),
+  S3_BUCKET: variable({
+    schema: text(
+      (value) => (/^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/.test(value) ? value : null),
+      "is the name of a bucket, without s3:// and path",
+    ),
+    default: null,
+    otherwise: "required with `STORAGE_BACKEND=s3`",
+    about: "The bucket of tiles, which the log has to itself. It must exist. docs/s3.md has its policy.",
+  }),
+  S3_ENDPOINT: variable({
+    schema: text(parseEndpoint, "is the http or https URL of a store, without bucket, user and query"),
+    default: null,
+    otherwise: "AWS's, or what AWS's own configuration says",
+    about: "The address of the store, such as https://fly.storage.tigris.dev.",
+  }),
+  S3_REGION: variable({
+    schema: text((value) => (/^[A-Za-z0-9-]+$/.test(value) ? value : null), "is the name of a region"),
+    default: null,
+    otherwise: "`us-east-1` where `S3_ENDPOINT` is set, else what AWS's own configuration says",
+    about: "The region that requests are signed for.",
+  }),
+  S3_ACCESS_KEY: variable({
+    schema: text((value) => (/^[!-~]+$/.test(value) ? value : null), "has visible ASCII characters only"),
+    default: null,
+    otherwise: "AWS's own chain: environment, profile, container, instance",
+    secret: true,
+    about: "The id of the access key to the store.",
+  }),
+  S3_SECRET_KEY: variable({
+    schema: text((value) => (/^[!-~]+$/.test(value) ? value : null), "has visible ASCII characters only"),
+    default: null,
+    otherwise: "as `S3_ACCESS_KEY`",
+    secret: true,
+    about: "The access key's secret.",
+  }),
+  S3_FORCE_PATH_STYLE: variable({
+    schema: flag(),
+    default: null,
+    otherwise: "`true` where `S3_ENDPOINT` is set, else `false`",
+    about: "`true` puts the bucket in the path of a request, `false` in the name of the host.",
   }),
   API_KEY: variable({
     schema: text(
@@ -248,7 +286,7 @@ export interface ServerConfig {
   };
   readonly create: boolean;
   readonly databasePath: string;
-  readonly storage: { readonly backend: "fs"; readonly root: string };
+  readonly storage: StorageConfig;
   readonly apiKey: string | undefined;
   readonly allowPublicWrites: boolean;
   readonly limits: LogLimits;
@@ -282,7 +320,8 @@ export async function readConfig(env: Environment): Promise<ServerConfig> {
   const read = values as Values;
   const keys = checkKeys(read, problems);
   const witnesses = keys === null ? null : await witnessesOf(read, keys, problems);
-  if (problems.length > 0 || keys === null) throw badConfig(problems);
+  const storage = storageOf(read, problems);
+  if (problems.length > 0 || keys === null || storage === null) throw badConfig(problems);
 
   const interval = read.CHECKPOINT_INTERVAL;
   return {
@@ -291,7 +330,7 @@ export async function readConfig(env: Environment): Promise<ServerConfig> {
     keys,
     create: read.LOG_CREATE,
     databasePath: read.DATABASE_URL,
-    storage: { backend: read.STORAGE_BACKEND, root: read.FS_ROOT },
+    storage,
     apiKey: read.API_KEY,
     allowPublicWrites: read.ALLOW_PUBLIC_WRITES,
     limits: {
@@ -367,6 +406,22 @@ function checkKeys(read: Partial<Values>, problems: string[]): ServerConfig["key
   const ids = [first, ...additional].map(({ keyId }) => keyId);
   if (new Set(ids).size !== ids.length) problems.push("LOG_ADDITIONAL_KEYS repeats a key");
   return { first, additional, mldsa44 };
+}
+
+function storageOf(read: Partial<Values>, problems: string[]): StorageConfig | null {
+  return readStorage(
+    {
+      backend: read.STORAGE_BACKEND,
+      root: read.FS_ROOT,
+      bucket: read.S3_BUCKET,
+      endpoint: read.S3_ENDPOINT,
+      region: read.S3_REGION,
+      accessKey: read.S3_ACCESS_KEY,
+      secretKey: read.S3_SECRET_KEY,
+      forcePathStyle: read.S3_FORCE_PATH_STYLE,
+    },
+    problems,
+  );
 }
 
 async function witnessesOf(

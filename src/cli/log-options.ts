@@ -15,6 +15,7 @@ import { openSqliteState } from "../state/sqlite.ts";
 import { freeBytes } from "../storage/durable.ts";
 import { countedStore, type StorageReport } from "../storage/counted.ts";
 import { openFsStore } from "../storage/fs.ts";
+import { openS3Store } from "../storage/s3.ts";
 import type { ServerConfig } from "./config.ts";
 import { createNodeBulkHasher } from "./node-bulk-hasher.ts";
 import { nodeEd25519 } from "./node-ed25519.ts";
@@ -47,13 +48,17 @@ export function logPlaces(
     databasePath,
     openState: ({ create }) => openSqliteState(databasePath, { mode: "write", create }),
     async openStore(mode) {
-      const store = await openFsStore(storage.root, { mode });
+      const store =
+        storage.backend === "fs"
+          ? await openFsStore(storage.root, { mode })
+          : await openS3Store(storage.bucket, { mode });
       return report === null ? store : countedStore(store, report);
     },
-    storeLockPath: `${storage.root}/state/lock`,
+    // Other machines reach a bucket too, so no lock of this one guards it: `state/head` alone does.
+    storeLockPath: storage.backend === "fs" ? `${storage.root}/state/lock` : null,
     freeBytes: async () => ({
       database: await freeBytes(databasePath),
-      store: await freeBytes(storage.root),
+      store: storage.backend === "fs" ? await freeBytes(storage.root) : null,
     }),
   };
 }
