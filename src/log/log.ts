@@ -277,6 +277,7 @@ class RunningLog implements OwnedLog {
   #table: LeafTable | null = null;
   #tableSaved = 0;
   #savingTable: Promise<void> | null = null;
+  readonly #layingBallast: Promise<void>;
   /** Objects that end above this may still be damaged or missing: a start is mending them. */
   #trusted: number;
   readonly #mendEnd: number;
@@ -342,7 +343,7 @@ class RunningLog implements OwnedLog {
       published === null
         ? null
         : publishedCheckpoint(published.bytes, published.size, published.root, clock.now());
-    this.#trusted = snapshot.firstRetained;
+    this.#trusted = Math.max(snapshot.firstRetained, snapshot.syncedSize);
     this.#mendEnd = snapshot.nextIndex;
     this.#frozen = judged.head.record.frozen;
 
@@ -432,7 +433,9 @@ class RunningLog implements OwnedLog {
     }
     if (!this.#frozen) this.#publisher.start();
     this.#space.start();
-    void layBallast(options.places).catch((error: unknown) => events.trouble("no_ballast", "", error));
+    this.#layingBallast = layBallast(options.places).catch((error: unknown) =>
+      events.trouble("no_ballast", "", error),
+    );
     void this.#mended(signed.size);
     this.writable = this.#prepare(snapshot.firstRetained, snapshot.nextIndex).catch((error: unknown) => {
       if (this.#closing === null && this.#failure === null) this.#die(fatalError(error));
@@ -610,7 +613,11 @@ class RunningLog implements OwnedLog {
   async #prepare(firstRetained: number, nextIndex: number): Promise<void> {
     const { events, places, clock } = this.#o;
     const began = clock.monotonic();
-    const saved = await loadTable(tablePath(places.databasePath), this.#databaseId, nextIndex);
+    const path = tablePath(places.databasePath);
+    const saved = await loadTable(path, this.#databaseId, nextIndex);
+    // One that cannot be used now must never be used: of another history, it would fit again once this one is as long,
+    // and hide what came instead.
+    if (saved === null) await removeFileDurable(path);
     const table = saved?.table ?? new LeafTable(randomBytes(TABLE_KEY_BYTES));
     const from = saved?.covered ?? 0;
     await this.#fillFromTiles(table, from, firstRetained);
@@ -815,6 +822,7 @@ class RunningLog implements OwnedLog {
     await this.#publisher.close();
     await this.#collector.close();
     await this.#savingTable;
+    await this.#layingBallast;
     if (this.#failure === null && this.#backlog.end > this.#tableSaved)
       await this.#saveTable(this.#backlog.end);
     await release(this.#held);

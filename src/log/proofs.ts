@@ -45,6 +45,7 @@ export class Proofs {
   #tickets = 0;
   readonly #waiters = new Set<Waiter>();
   #serving: Promise<void> | null = null;
+  #closed = false;
   /** The newest checkpoint, parsed, its signatures verified. */
   #opened: { readonly bytes: Uint8Array; readonly checkpoint: OpenCheckpoint } | null = null;
 
@@ -82,6 +83,10 @@ export class Proofs {
 
   /** See LogAppend.awaitProof. */
   wait(ticket: ProofTicket, receipt: Receipt): Promise<Uint8Array> {
+    if (this.#closed) {
+      ticket.release();
+      return Promise.reject(timedOut(receipt));
+    }
     return new Promise<Uint8Array>((resolve, reject) => {
       const waiter: Waiter = {
         receipt,
@@ -109,6 +114,7 @@ export class Proofs {
 
   /** Nothing more will be published here: the waiters are told that asking again is safe. */
   close(): void {
+    this.#closed = true;
     for (const waiter of this.#waiters) {
       waiter.cancelTimer();
       waiter.reject(timedOut(waiter.receipt));

@@ -18,6 +18,7 @@ import { removeFileDurable } from "../storage/durable.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { LOG_FORMAT, creatingPath, exists, keyIdsOf, readCreating } from "./creation.ts";
 import { leafHashesOf } from "./edge.ts";
+import { tablePath } from "./leaf-table-file.ts";
 import { CHECKPOINT_KEY, HEAD_FORMAT, HEAD_KEY, parseHead, printHead } from "./head.ts";
 import type { HeadRecord } from "./head.ts";
 import type { OwnNote } from "./judge.ts";
@@ -95,6 +96,8 @@ class Recovery {
   async run(): Promise<Recovered> {
     const { keys, events, hasher, places } = this.#o;
     await this.#store.probe();
+    // The rows may change, and then it knows indices of entries that are no longer there and not those that came instead.
+    await removeFileDurable(tablePath(places.databasePath));
     const identity = await this.#state.identity();
     if (identity !== null && (identity.origin !== keys.origin || identity.format > LOG_FORMAT)) {
       throw new CairnError("identity_mismatch", { detail: `the database is of ${identity.origin}` });

@@ -40,7 +40,10 @@ export class FaultyState {
     this.state = new Proxy(inner, {
       get: (target, name: keyof State) => {
         if (name === "location") return target.location;
-        const method = (target[name] as (...args: unknown[]) => Promise<unknown>).bind(target);
+        const member: unknown = target[name];
+        // A promise that resolves with this state asks for its `then`.
+        if (typeof member !== "function") return member;
+        const method = (member as (...args: unknown[]) => Promise<unknown>).bind(target);
         if (name === "close") return method;
         return (...args: unknown[]) => this.#call(name, args, () => method(...args));
       },

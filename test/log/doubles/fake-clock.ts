@@ -96,7 +96,16 @@ export async function until(
     if (done()) return;
     if (passed > patienceMs) throw new Error(`not after ${patienceMs} ms of the test's time: ${what}`);
     if (performance.now() > realEnd) throw new Error(`not after ${REAL_PATIENCE_MS} ms: ${what}`);
+    await filesIdle(realEnd);
     for (const clock of clocks) clock.advance(STEP_MS);
+  }
+}
+
+/** Files are real and take real time, in which none of the test's passes: 16 MiB of them would take minutes of it. */
+async function filesIdle(realEnd: number): Promise<void> {
+  while (performance.now() < realEnd) {
+    if (!process.getActiveResourcesInfo().some((resource) => resource.startsWith("FSReq"))) return;
+    await turns(1);
   }
 }
 

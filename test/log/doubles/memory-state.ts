@@ -78,12 +78,7 @@ export class MemoryState implements State {
 
   async snapshot(): Promise<StateSnapshot> {
     this.#identity();
-    const nextIndex = this.#nextIndex();
-    return structuredClone({
-      nextIndex,
-      firstRetained: this.#is.rows[0]?.first ?? nextIndex,
-      ...this.#is.heads,
-    });
+    return structuredClone(this.look());
   }
 
   async commit(row: Row): Promise<Row> {
@@ -256,6 +251,12 @@ export class MemoryState implements State {
   }
 
   // What follows is for tests.
+
+  /** What stands in the database, at once and also when it is closed. */
+  look(): StateSnapshot {
+    const nextIndex = this.#nextIndex();
+    return { nextIndex, firstRetained: this.#is.rows[0]?.first ?? nextIndex, ...this.#is.heads };
+  }
 
   /** The same contents, as the next process finds them. */
   reopen(): MemoryState {
