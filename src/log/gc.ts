@@ -24,17 +24,17 @@ export async function collectGarbage(
     const limit = Math.min(judged.snapshot.syncedSize, judged.published?.size ?? 0);
     let superseded = 0;
     let seen = 0;
-    for await (const key of held.store.list("tile/")) {
+    for await (const key of held.patient.list("tile/")) {
       progress(++seen);
       const place = parseTilePath(key);
       if (place.width === TILE_WIDTH) continue;
       const end = tileEnd(place.kind === "tile" ? place.level : 0, place.index, TILE_WIDTH);
-      if (end > limit || (await held.store.get(key.slice(0, key.lastIndexOf(".p/")))) === null) continue;
+      if (end > limit || (await held.patient.get(key.slice(0, key.lastIndexOf(".p/")))) === null) continue;
       superseded++;
-      if (!dryRun) await held.store.remove(key);
+      if (!dryRun) await held.patient.remove(key);
     }
     const quarantined: string[] = [];
-    for await (const key of held.store.list("state/quarantine/")) quarantined.push(key);
+    for await (const key of held.patient.list("state/quarantine/")) quarantined.push(key);
     return { superseded, quarantined };
   } finally {
     await release(held);

@@ -41,7 +41,8 @@ import { loadTable, saveTable, tablePath } from "./leaf-table-file.ts";
 import { LeafTable, TABLE_KEY_BYTES } from "./leaf-table.ts";
 import { mendNarrower } from "./narrower.ts";
 import { ObjectWriter } from "./objects.ts";
-import type { LogOptions, LogPlaces, LogWitnesses } from "./options.ts";
+import type { LogOptions, LogWitnesses } from "./options.ts";
+import { patientStore, START_PATIENCE_MS } from "./patient-store.ts";
 import { Proofs } from "./proofs.ts";
 import { Publisher, publishedCheckpoint } from "./publisher.ts";
 import { Reader } from "./reader.ts";
@@ -64,6 +65,8 @@ const SLICE_MS = 3;
 interface Held {
   readonly locks: readonly Lock[];
   readonly store: ObjectStore;
+  /** The same store, for what a start or a command asks of it: it waits for a while. */
+  readonly patient: ObjectStore;
   readonly state: State;
 }
 
@@ -104,21 +107,24 @@ export async function openLog(options: LogOptions): Promise<OwnedLog> {
 }
 
 /** True where nothing of a log stands. Throws `log_exists` where its tiles do, unless a creation was interrupted here. */
-async function isAbsent({ places }: LogOptions): Promise<boolean> {
+async function isAbsent(options: LogOptions): Promise<boolean> {
+  const { places } = options;
   if (await exists(places.databasePath)) return false;
-  const found = await findInStore(places);
+  const found = await findInStore(options);
   if (found === null || (await readCreating(places.databasePath)) !== null) return true;
   throw new CairnError("log_exists", {
     detail: `there is no ${places.databasePath}, and ${found} is here: see cairn recover`,
   });
 }
 
+type PlacesOptions = Pick<LogOptions, "places" | "clock" | "events">;
+
 /**
  * Locks, store and database of a log; refuses where there is none and none is to be created. The folders are made only
  * with `makeFolders`: an absent one is a volume that is not mounted, unless the log is absent as a whole.
  */
 export async function takePlaces(
-  options: Pick<LogOptions, "places" | "create" | "clock"> & { readonly makeFolders: boolean },
+  options: PlacesOptions & Pick<LogOptions, "create"> & { readonly makeFolders: boolean },
 ): Promise<Held> {
   const { places, create, makeFolders, clock } = options;
   if (!create && !(await exists(places.databasePath))) await refuseAbsent(options);
@@ -137,7 +143,7 @@ export async function takePlaces(
     await giveUpBallast(places);
     store = await places.openStore("write");
     const state = await places.openState({ create });
-    return { locks, store, state };
+    return { locks, store, patient: patient(store, options), state };
   } catch (error) {
     await store?.close();
     for (const lock of locks.reverse()) await lock.release();
@@ -145,8 +151,9 @@ export async function takePlaces(
   }
 }
 
-async function refuseAbsent({ places }: Pick<LogOptions, "places">): Promise<never> {
-  const found = await findInStore(places);
+async function refuseAbsent(options: PlacesOptions): Promise<never> {
+  const { places } = options;
+  const found = await findInStore(options);
   throw found === null
     ? new CairnError("log_absent", {
         detail: `there is no ${places.databasePath}, and nothing in its storage`,
@@ -155,15 +162,23 @@ async function refuseAbsent({ places }: Pick<LogOptions, "places">): Promise<nev
 }
 
 /** Something of a log that stands in its storage, with where it stands, or null. */
-export async function findInStore(places: Pick<LogPlaces, "openStore">): Promise<string | null> {
-  const store = await places.openStore("read");
+export async function findInStore(options: PlacesOptions): Promise<string | null> {
+  const store = await options.places.openStore("read");
   try {
-    const { head, rest } = await surveyStore(store);
+    const { head, rest } = await surveyStore(patient(store, options));
     const found = head !== null ? HEAD_KEY : rest;
     return found === null ? null : `${found} in ${store.location}`;
   } finally {
     await store.close();
   }
+}
+
+function patient(store: ObjectStore, { clock, events }: PlacesOptions): ObjectStore {
+  return patientStore(store, {
+    clock,
+    patienceMs: START_PATIENCE_MS,
+    onTrouble: (what, key, error) => events.trouble(what, key, error),
+  });
 }
 
 export async function release(held: Held): Promise<void> {
@@ -172,7 +187,7 @@ export async function release(held: Held): Promise<void> {
   for (const lock of [...held.locks].reverse()) await lock.release();
 }
 
-async function createIfAsked(options: LogOptions, { store, state }: Held): Promise<void> {
+async function createIfAsked(options: LogOptions, { patient: store, state }: Held): Promise<void> {
   const identity = await state.identity();
   const path = options.places.databasePath;
   const begun = await readCreating(path);
@@ -228,12 +243,12 @@ interface Taken {
 /** Judges, probes the store, and takes the epoch on the very version that was judged. */
 export async function takeHead(
   options: Pick<LogOptions, "keys" | "hasher" | "events" | "clock"> & { readonly anyKeys?: boolean },
-  { store, state }: Held,
+  { store, patient, state }: Held,
 ): Promise<Taken> {
   const stop = new AbortController();
   for (let attempt = 0; attempt < TAKE_ATTEMPTS; attempt++) {
-    const judged = await judge({ ...options, store, state });
-    if (attempt === 0) await store.probe();
+    const judged = await judge({ ...options, store: patient, state });
+    if (attempt === 0) await patient.probe();
     const head = await OwnedHead.take(
       {
         store,
@@ -649,12 +664,20 @@ class RunningLog implements OwnedLog {
   async #fillFromTiles(table: LeafTable, from: number, end: number): Promise<void> {
     const fingerprint = { high: 0, low: 0 };
     const repairs: Repair[] = [];
+    const { clock, events } = this.#o;
+    // There is nothing else to do meanwhile, so it waits as long as the store is away.
+    const store = patientStore(this.#held.store, {
+      clock,
+      patienceMs: Number.POSITIVE_INFINITY,
+      stop: this.#stop.signal,
+      onTrouble: (what, key, error) => events.trouble(what, key, error),
+    });
     const last = Math.ceil(end / TILE_WIDTH);
     for (let tile = Math.floor(from / TILE_WIDTH); tile < last; tile += TILE_READS_AT_ONCE) {
       if (this.#isStopping()) return;
       const some = Array.from({ length: Math.min(TILE_READS_AT_ONCE, last - tile) }, (_, i) => tile + i);
       const tiles = await Promise.all(
-        some.map((index) => fullTile(this.#held.store, this.#o.hasher, 0, index, repairs)),
+        some.map((index) => fullTile(store, this.#o.hasher, 0, index, repairs)),
       );
       for (const [i, bytes] of tiles.entries()) {
         for (let position = 0; position < TILE_WIDTH; position++) {

@@ -63,16 +63,17 @@ export async function recoverLog(options: RecoverOptions): Promise<Recovered> {
   await refuseAbsent(options);
   const held = await takePlaces({ ...options, create: true, makeFolders: true });
   try {
-    return await new Recovery(options, held.store, held.state).run();
+    return await new Recovery(options, held.patient, held.state).run();
   } finally {
     await release(held);
   }
 }
 
 /** Where nothing is left of a log, here or at the mirror, nothing is made: a volume may not be mounted. */
-async function refuseAbsent({ places, mirror }: RecoverOptions): Promise<void> {
+async function refuseAbsent(options: RecoverOptions): Promise<void> {
+  const { places, mirror } = options;
   if (await exists(places.databasePath)) return;
-  if ((await findInStore(places)) !== null) return;
+  if ((await findInStore(options)) !== null) return;
   if (mirror !== null && (await mirror.get(CHECKPOINT_KEY)) !== null) return;
   throw new CairnError("log_absent", {
     detail: `there is no ${places.databasePath}, and nothing in its storage`,
