@@ -6,7 +6,7 @@ import type { BenchResults, LatenciesMs, Rate, Ratio } from "./results.ts";
 import type { BenchSettings } from "./settings.ts";
 import type { Target } from "./targets.ts";
 
-const NAME_COLUMN = 44;
+const NAME_COLUMN = 48;
 const MEGABYTE = 1e6;
 
 export const GENERATOR =

@@ -73,8 +73,8 @@ export class BenchRun {
 
   /** Ends every process of the run and removes its folder, unless it is to be kept. */
   async close(): Promise<void> {
-    for (const server of this.#servers) server.kill();
-    await Promise.all([this.#generator.stop(), this.#ceilings.stop(), this.#table.stop()]);
+    const servers = [...this.#servers].map((server) => server.kill());
+    await Promise.all([...servers, this.#generator.stop(), this.#ceilings.stop(), this.#table.stop()]);
     if (!this.settings.keep) await rm(this.folder, { recursive: true, force: true });
   }
 

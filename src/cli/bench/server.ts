@@ -130,8 +130,12 @@ export class Server {
   }
 
   /** Ends it at once, where the run has failed already. */
-  kill(): void {
-    this.#process.kill("SIGKILL");
+  async kill(): Promise<void> {
+    const child = this.#process;
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit");
+    child.kill("SIGKILL");
+    await exited;
   }
 }
 

@@ -5,7 +5,7 @@ import type { Server } from "./server.ts";
 import { latencies, type Latencies } from "./statistics.ts";
 
 /** Rare enough to cost the log next to nothing; lags are known to within this. */
-const INTERVAL_MS = 20;
+const INTERVAL_MS = 50;
 /** Longer than any publication takes. */
 const PUBLISH_MS = 60_000;
 
