@@ -135,7 +135,7 @@ test("every file of src/ keeps the rules of the house", () => {
 
 test("every file of tests and scripts that is no test itself says what it is for", () => {
   const files = [...filesBelow("test"), ...filesBelow("scripts")].filter(
-    (path) => !/\.(?:test|e2e)\.ts$/.test(path),
+    (path) => !/\.(?:test|e2e|peer)\.ts$/.test(path),
   );
   const silent = files.filter((path) => !/^(?:#!.*\n)?\/\/ \S/.test(readFileSync(join(ROOT, path), "utf8")));
   expect(silent).toEqual([]);
