@@ -517,6 +517,8 @@ class RunningLog implements OwnedLog {
     if (this.#draining) reasons.push({ code: "draining", detail: "the process is stopping" });
     else if (this.#sequencer === null) {
       reasons.push({ code: "starting", detail: "the deduplication table is not complete" });
+    } else if (this.#trusted !== Number.POSITIVE_INFINITY) {
+      reasons.push({ code: "starting", detail: "the newest tiles are being written anew" });
     }
     if (this.#lowSpace)
       reasons.push({ code: "storage_low", detail: `less than ${LOG_RESERVE} bytes are free` });

@@ -1,85 +1,54 @@
 // What was lost, restored or damaged: refused at start with the way out, and got back by `cairn recover`.
 
-import { cp, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { entriesPath, tilePath } from "../../src/core/tile-path.ts";
 import type { ErrorCode } from "../../src/core/errors.ts";
+import { entriesPath, tilePath } from "../../src/core/tile-path.ts";
 import {
   addBatch,
-  addEach,
-  addForProof,
   checkpoint,
   entries,
   expectAt,
   expectClean,
   expectCleanLog,
-  readEntries,
-  untilCollected,
   untilPublished,
 } from "./client.ts";
-import { expectRefused, expectSentence, filesIn } from "./refusal.ts";
 import {
-  cairn,
-  copyPlace,
-  create,
-  type Environment,
-  newPlace,
-  type Place,
-  progress,
-  type Server,
-  serve,
-} from "./server.ts";
+  checkpointFile,
+  entriesOf,
+  expectWhole,
+  grow,
+  headFile,
+  loseDatabase,
+  NEVER_AGAIN,
+  newLog,
+  template,
+} from "./log.ts";
+import { expectRefused, expectSentence, filesIn } from "./refusal.ts";
+import { cairn, copyPlace, create, newPlace, type Place, progress, serve } from "./server.ts";
 import { serveFolder } from "./static.ts";
 
 /** Two full bundles and a partial one. */
 const ENTRIES = entries(600);
-/** After the first round, which comes at once, nothing is published. */
-const NEVER_AGAIN = { CHECKPOINT_INTERVAL: "3600" };
-/** Entries of one commit. */
-const COMMIT = 100;
-const LATER = entries(500, "later");
+const LATER = entries(300, "later");
 const ALL = [...ENTRIES, ...LATER];
 
-/**
- * A log of `all`, published and stopped; the database has given up what the full bundles hold. The entries come in
- * commits that end anywhere but with a bundle.
- */
-async function filled(all: readonly Uint8Array[] = ENTRIES): Promise<Place> {
-  const place = await newPlace();
-  const server = await create(place);
-  for (let from = 0; from < all.length; from += COMMIT)
-    await addBatch(server, all.slice(from, from + COMMIT));
-  await settle(place, server, all.length);
+/** Each takes another part of the tiles; the first takes all that can be lost. */
+const POWER_LOSSES = 3;
+
+/** A log of the first 600 entries. */
+const filled = template(() => newLog(ENTRIES));
+
+/** A log that was restarted in between: with what it had at the first stop, and all entries in their order. */
+const grown = template(async () => {
+  const place = await newLog(ENTRIES);
+  await cp(place.database, join(place.folder, "older.db"));
+  await cp(headFile(place), join(place.folder, "older-head"));
+  await cp(checkpointFile(place), join(place.folder, "older-checkpoint"));
+  await grow(place, LATER);
   return place;
-}
-
-/** Runs a log, adds entries one by one, has them published and collected, and stops it. */
-async function grow(place: Place, more: readonly Uint8Array[], env: Environment = {}): Promise<void> {
-  const server = await serve(place, env);
-  const receipts = await addEach(server, more);
-  await settle(place, server, Math.max(...receipts.map(({ index }) => index)) + 1);
-}
-
-async function settle(place: Place, server: Server, size: number): Promise<void> {
-  await untilPublished(server, size);
-  await untilCollected(place, size);
-  expect(await server.stop()).toMatchObject({ code: 0 });
-}
-
-/** The log starts, is clean, holds exactly `all` in that order, and knows each of them when it comes again. */
-async function expectWhole(place: Place, all: readonly Uint8Array[]): Promise<void> {
-  const server = await serve(place);
-  await untilPublished(server, all.length);
-  expect(await expectCleanLog(server, place)).toBe(all.length);
-  await expectAt(server, all, [...all.keys()]);
-  const again = await addEach(server, all);
-  expect(again.map(({ index }) => index)).toEqual([...all.keys()]);
-  // And it goes on.
-  expect(await addForProof(server, `after recovery ${all.length}`)).not.toHaveLength(0);
-  expect(await expectCleanLog(server, place)).toBe(all.length + 1);
-  expect(await server.stop()).toMatchObject({ code: 0 });
-}
+});
 
 interface Recovered {
   readonly size: number;
@@ -98,27 +67,15 @@ async function recover(place: Place, ...options: string[]): Promise<Recovered> {
   return JSON.parse(ran.stdout.split("\n", 1)[0] as string) as Recovered;
 }
 
-async function loseDatabase(place: Place): Promise<void> {
-  for (const name of await readdir(place.folder)) {
-    if (name.startsWith("log.db")) await rm(join(place.folder, name));
-  }
-}
-
-const headFile = (place: Place): string => join(place.tiles, "state/head");
-const checkpointFile = (place: Place): string => join(place.tiles, "checkpoint");
-
 test("a log of commits that end anywhere is whole after a restart", async () => {
   await expectWhole(await filled(), ENTRIES);
 });
 
 describe("the database", () => {
   test("restored from an older copy is refused, and recover gets the log back from its tiles", async () => {
-    const place = await filled();
-    await cp(place.database, `${place.database}-backup`);
-    // The entries are what a restored database would number anew.
-    await grow(place, LATER);
-    const logged = await allEntries(place);
-    await rename(`${place.database}-backup`, place.database);
+    const place = await grown();
+    const logged = await entriesOf(place);
+    await cp(join(place.folder, "older.db"), place.database);
     const sentence = await expectRefused(place, "database_older");
     expect(sentence).toContain("a restored copy of the database");
     expect(sentence).toContain("Run cairn recover");
@@ -127,9 +84,8 @@ describe("the database", () => {
   });
 
   test("lost entirely is refused, and recover gets the log back from its tiles", async () => {
-    const place = await filled();
-    await grow(place, LATER);
-    const logged = await allEntries(place);
+    const place = await grown();
+    const logged = await entriesOf(place);
     await loseDatabase(place);
     expect(await expectRefused(place, "database_lost")).toContain("run cairn recover");
     expect(await recover(place)).toMatchObject({ size: ALL.length, next_index: ALL.length, set_aside: 0 });
@@ -139,7 +95,7 @@ describe("the database", () => {
   test.each([1, 255, 256, 257, 512])(
     "lost entirely at a size of %i is got back, and the log goes on from there",
     async (size) => {
-      const place = await filled(ALL.slice(0, size));
+      const place = await newLog(ALL.slice(0, size));
       await loseDatabase(place);
       expect(await recover(place)).toMatchObject({ size, next_index: size });
       await expectWhole(place, ALL.slice(0, size));
@@ -184,7 +140,7 @@ describe("state/head and checkpoint", () => {
   interface Damage {
     readonly name: string;
     readonly code: ErrorCode;
-    readonly damage: (place: Place, older: { head: string; checkpoint: string }) => Promise<void>;
+    readonly damage: (place: Place) => Promise<void>;
   }
 
   const damages: readonly Damage[] = [
@@ -194,7 +150,7 @@ describe("state/head and checkpoint", () => {
     {
       name: "a head that is valid and older",
       code: "head_damaged",
-      damage: (place, older) => writeFile(headFile(place), older.head),
+      damage: (place) => cp(join(place.folder, "older-head"), headFile(place)),
     },
     {
       name: "a head whose note was changed",
@@ -221,29 +177,22 @@ describe("state/head and checkpoint", () => {
     {
       name: "a checkpoint of another log",
       code: "checkpoint_damaged",
-      damage: async (place) =>
-        cp(checkpointFile(await filled([Buffer.from("theirs")])), checkpointFile(place)),
+      damage: async (place) => cp(checkpointFile(await newLog(entries(1))), checkpointFile(place)),
     },
   ];
 
   test.each(damages)("$name is refused, and recover gets the log back", async ({ code, damage }) => {
-    const place = await filled();
-    const older = {
-      head: await readFile(headFile(place), "utf8"),
-      checkpoint: await readFile(checkpointFile(place), "utf8"),
-    };
-    await grow(place, LATER);
-    const logged = await allEntries(place);
-    await damage(place, older);
+    const place = await grown();
+    const logged = await entriesOf(place);
+    await damage(place);
     expect(await expectRefused(place, code)).toContain("Run cairn recover");
     expect(await recover(place)).toMatchObject({ size: ALL.length, next_index: ALL.length, set_aside: 0 });
     await expectWhole(place, logged);
   });
 
   test("a checkpoint that is missing, or valid and older, is published again at once", async () => {
-    const place = await filled();
-    const older = await readFile(checkpointFile(place));
-    await grow(place, LATER);
+    const place = await grown();
+    const older = await readFile(join(place.folder, "older-checkpoint"));
     const newest = await readFile(checkpointFile(place));
     for (const damage of [() => rm(checkpointFile(place)), () => writeFile(checkpointFile(place), older)]) {
       await damage();
@@ -309,14 +258,15 @@ describe("tiles and bundles", () => {
   });
 
   test("everything but the key lost is got back from a mirror", async () => {
-    const place = await filled(ALL);
+    const place = await grown();
     const mirror = await copyPlace(place);
     await loseDatabase(place);
     await rm(place.tiles, { recursive: true });
     await expectRefused(place, "log_absent");
+    const logged = await entriesOf(mirror);
     const url = await serveFolder(mirror.tiles);
     expect(await recover(place, "--from", url)).toMatchObject({ size: ALL.length, head_from: "mirror" });
-    await expectWhole(place, ALL);
+    await expectWhole(place, logged);
   });
 
   test("a mirror that does not answer, or has other entries, changes nothing that is right", async () => {
@@ -324,7 +274,7 @@ describe("tiles and bundles", () => {
     await rm(join(place.tiles, tilePath(0, 0)));
     await rm(join(place.tiles, entriesPath(0)));
     const liar = await copyPlace(place);
-    const other = await filled(entries(600, "other"));
+    const other = await newLog(entries(600, "other"));
     await cp(join(other.tiles, "tile"), join(liar.tiles, "tile"), { recursive: true });
     const url = await serveFolder(liar.tiles);
     const lied = await cairn(["recover", "--from", url], place.env);
@@ -338,7 +288,7 @@ describe("tiles and bundles", () => {
     const place = await filled();
     const wider = await copyPlace(place);
     await grow(wider, LATER.slice(0, 10));
-    const logged = await allEntries(wider);
+    const logged = await entriesOf(wider);
     const leftover = entriesPath(2, 98);
     await cp(join(wider.tiles, leftover), join(place.tiles, leftover));
     expect(await expectRefused(place, "database_older")).toContain(leftover);
@@ -357,7 +307,7 @@ describe("two histories", () => {
     await addBatch(server, lost);
     await server.crash();
     await grow(place, entries(5, "signed"));
-    const signed = await allEntries(place);
+    const signed = await entriesOf(place);
     for (const suffix of ["", "-wal"]) await cp(`${clone.database}${suffix}`, `${place.database}${suffix}`);
     return { place, signed, lost };
   }
@@ -414,7 +364,7 @@ describe("two histories", () => {
 
 describe("power loss", () => {
   test("that took any of the tiles that were not synced is mended at start", async () => {
-    for (let round = 0; round < 5; round++) {
+    for (let round = 0; round < POWER_LOSSES; round++) {
       const place = await newPlace();
       const server = await create(place);
       await addBatch(server, ALL.slice(0, 300));
@@ -451,8 +401,3 @@ describe("power loss", () => {
     }
   }
 });
-
-/** Every entry in a log's folder. */
-async function allEntries(place: Place): Promise<Uint8Array[]> {
-  return readEntries({ url: await serveFolder(place.tiles) });
-}

@@ -96,7 +96,7 @@ export async function copyPlace(place: Place): Promise<Place> {
   return placeAt(folder, place.vkey);
 }
 
-function placeAt(folder: string, vkey: string): Place {
+export function placeAt(folder: string, vkey: string): Place {
   const keyFile = join(folder, "log.key");
   const database = join(folder, "log.db");
   const tiles = join(folder, "tiles");

@@ -6,15 +6,17 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { describe, expect, test } from "vitest";
+import { addBatch, addEach, checkpoint, entries, expectCleanLog, untilPublished } from "./client.ts";
 import {
-  addBatch,
-  addEach,
-  checkpoint,
-  entries,
-  expectAt,
-  expectCleanLog,
-  untilPublished,
-} from "./client.ts";
+  checkpointFile,
+  expectWhole,
+  grow,
+  headFile,
+  loseDatabase,
+  newLog,
+  readHead,
+  template,
+} from "./log.ts";
 import { expectRefused } from "./refusal.ts";
 import {
   cairn,
@@ -30,32 +32,7 @@ import {
 /** Two full bundles and a partial one. */
 const ENTRIES = entries(600);
 
-/** A log of `all`, published, collected and stopped. */
-async function filled(all: readonly Uint8Array[] = ENTRIES): Promise<Place> {
-  const place = await newPlace();
-  const server = await create(place);
-  await addBatch(server, all);
-  await untilPublished(server, all.length);
-  expect(await server.stop()).toMatchObject({ code: 0 });
-  return place;
-}
-
-/** Runs a log, adds entries, has them published, and stops it. */
-async function grow(place: Place, more: readonly Uint8Array[], env: Environment = {}): Promise<void> {
-  const server = await serve(place, env);
-  const last = (await addBatch(server, more)).at(-1);
-  await untilPublished(server, (last?.index ?? 0) + 1);
-  expect(await server.stop()).toMatchObject({ code: 0 });
-}
-
-/** The log starts, is clean, and holds `all` at the indices from 0 on. */
-async function expectWhole(place: Place, all: readonly Uint8Array[]): Promise<void> {
-  const server = await serve(place);
-  await untilPublished(server, all.length);
-  expect(await expectCleanLog(server, place)).toBe(all.length);
-  await expectAt(server, all, [...all.keys()]);
-  expect(await server.stop()).toMatchObject({ code: 0 });
-}
+const filled = template(() => newLog(ENTRIES));
 
 describe("where there is no log", () => {
   test("nothing is created in an empty folder without LOG_CREATE, and the refusal says how", async () => {
@@ -88,7 +65,7 @@ describe("where there is no log", () => {
 
   test("LOG_CREATE on a log that exists warns and changes nothing", async () => {
     const place = await filled();
-    const before = await checkpointFile(place);
+    const before = await readFile(checkpointFile(place), "utf8");
     const server = await serve(place, { LOG_CREATE: "true" });
     expect(server.log().map(({ event }) => event)).toContain("log_create_set");
     expect((await checkpoint(server)).text).toBe(before);
@@ -206,7 +183,7 @@ describe("data that does not belong together", () => {
   });
 
   test("the tiles of another log are refused, under the same key too", async () => {
-    const [place, other] = [await filled(), await filled(entries(10))];
+    const [place, other] = [await filled(), await newLog(entries(10))];
     await expectRefused(place, "identity_mismatch", { env: { FS_ROOT: other.tiles } });
     const twin = await newPlace();
     const env = { LOG_PRIVATE_KEY_FILE: place.keyFile };
@@ -271,20 +248,8 @@ async function untilQuiet(place: Place, server: Server): Promise<void> {
   });
 }
 
-/** Everything of the database but what is beside it for others: API keys. */
-async function loseDatabase(place: Place): Promise<void> {
-  for (const name of await readdir(place.folder)) {
-    if (name.startsWith("log.db")) await rm(join(place.folder, name));
-  }
-}
-
-async function checkpointFile(place: Place): Promise<string> {
-  return readFile(join(place.tiles, "checkpoint"), "utf8");
-}
-
 async function changeHead(place: Place, change: object): Promise<void> {
-  const path = join(place.tiles, "state/head");
-  await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, "utf8")), ...change }));
+  await writeFile(headFile(place), JSON.stringify({ ...(await readHead(place)), ...change }));
 }
 
 function changeDatabase(place: Place, sql: string): void {
