@@ -19,6 +19,9 @@ import type { Integrator } from "./integrator.ts";
 /** Bundles read back, synced and recorded in one step. */
 const STEP_BUNDLES = 128;
 const READS_AT_ONCE = 8;
+const REMOVALS_AT_ONCE = 8;
+/** Full objects whose partial versions could not be removed yet; of older ones only `cairn gc` knows. */
+const FULL_MAX = 65_536;
 /** Entry bytes dropped in one commit: a larger one held group commits up. */
 const DROP_BYTES = 1024 * 1024;
 const SHRINK_BYTES = 4 * 1024 * 1024;
@@ -29,7 +32,7 @@ const RETRY_MS = 1000;
 export interface CollectorOptions {
   readonly store: ObjectStore;
   readonly state: Pick<State, "recordSynced" | "dropRows" | "shrink" | "freeBytes">;
-  readonly integrator: Pick<Integrator, "digest" | "forgetDigest">;
+  readonly integrator: Pick<Integrator, "digest" | "forgetDigest" | "superseded" | "forgetSuperseded">;
   readonly hasher: BulkHasher;
   readonly clock: Clock;
   readonly syncedSize: number;
@@ -42,6 +45,8 @@ export class Collector {
   readonly #o: CollectorOptions;
   readonly #stop = new AbortController();
   #synced: number;
+  /** Full objects whose partial versions are still to go. */
+  readonly #full: string[] = [];
   #running: Promise<void> | null = null;
 
   constructor(options: CollectorOptions) {
@@ -81,6 +86,7 @@ export class Collector {
     while (!this.#stop.signal.aborted && this.#synced < this.#target()) {
       try {
         await this.#step(Math.min(this.#target(), this.#synced + STEP_BUNDLES * TILE_WIDTH));
+        await this.#dropPartials();
       } catch (error) {
         if (this.#stop.signal.aborted) return;
         const isPassing =
@@ -95,6 +101,7 @@ export class Collector {
         await pause(this.#o.clock, RETRY_MS, this.#stop.signal);
       }
     }
+    await this.#dropPartials();
     await this.#shrink();
   }
 
@@ -112,10 +119,11 @@ export class Collector {
     const before = this.#synced;
     this.#synced = end;
     for (let index = first; index < last; index++) integrator.forgetDigest(index);
+    this.#full.push(...fullKeys(before, end));
+    for (const key of this.#full.splice(0, this.#full.length - FULL_MAX)) integrator.forgetSuperseded(key);
     for (let more = true; more && !this.#stop.signal.aborted; ) {
       ({ more } = await state.dropRows(end, DROP_BYTES));
     }
-    await this.#dropPartials(before, end);
   }
 
   /** Reads a bundle back and compares it with what was made from the rows. */
@@ -129,14 +137,36 @@ export class Collector {
     }
   }
 
-  /** Partial versions of objects that became full between two sizes. Each has few, in a folder of its own. */
-  async #dropPartials(from: number, to: number): Promise<void> {
-    for (const key of fullKeys(from, to)) {
-      for await (const partial of this.#o.store.list(`${key}.p/`)) {
-        if (this.#stop.signal.aborted) return;
-        await this.#o.store.remove(partial);
+  /**
+   * Partial versions of objects that became full. Those of this process are known; only what an earlier one began is looked
+   * for in the store, since a list costs a bucket's owner as much as a write. What cannot go now is left for the next time:
+   * rows must not wait for it.
+   */
+  async #dropPartials(): Promise<void> {
+    const drop = async (): Promise<void> => {
+      for (let key = this.#full.shift(); key !== undefined; key = this.#full.shift()) {
+        try {
+          const known = this.#o.integrator.superseded(key);
+          for await (const partial of known ?? this.#o.store.list(`${key}.p/`)) {
+            if (this.#stop.signal.aborted) return;
+            await this.#o.store.remove(partial);
+          }
+          this.#o.integrator.forgetSuperseded(key);
+        } catch (error) {
+          this.#full.push(key);
+          throw error;
+        }
       }
+    };
+    const drops = await Promise.allSettled(Array.from({ length: REMOVALS_AT_ONCE }, drop));
+    const failed = drops.find((each) => each.status === "rejected");
+    if (failed === undefined || this.#stop.signal.aborted) return;
+    const { reason } = failed as { readonly reason: unknown };
+    if (reason instanceof StoreError && reason.retryable) {
+      return this.#o.onTrouble("collection_retried", this.#full[0] ?? "", reason);
     }
+    this.#stop.abort();
+    this.#o.onFatal(fatalError(reason));
   }
 
   /** Gives free pages back beyond what the next rows will need. */

@@ -59,6 +59,10 @@ export class Integrator {
   readonly #bundle: Uint8Array[] = [];
   /** SHA-256 of every full bundle as it was made from rows, until the collector has read it back. */
   readonly #digests = new Map<number, Uint8Array>();
+  /** Partial objects of the tiles and bundles that are being filled, by the key of the full one. */
+  readonly #partials = new Map<string, string[]>();
+  /** The same of those that are full, until the collector has removed them; null where an earlier process may know of more. */
+  readonly #superseded = new Map<string, readonly string[] | null>();
   /** Where the next background step must stop, so that a round can cut exactly there. */
   #cut: CutRequest | null = null;
   #running = false;
@@ -83,6 +87,18 @@ export class Integrator {
 
   forgetDigest(index: number): void {
     this.#digests.delete(index);
+  }
+
+  /**
+   * The partial objects of a full tile or bundle; null where this process cannot know them all, so that the store has to be
+   * asked.
+   */
+  superseded(key: string): readonly string[] | null {
+    return this.#superseded.get(key) ?? null;
+  }
+
+  forgetSuperseded(key: string): void {
+    this.#superseded.delete(key);
   }
 
   /** The leaf hash of an index that the edge's level-0 tile holds, else null. */
@@ -202,17 +218,37 @@ export class Integrator {
       this.#bundle.length = 0;
       this.#digests.set(tile.index, this.#o.hasher.tree.sha256(bytes));
       this.#write(entriesPath(tile.index), bytes, tileEnd(0, tile.index, TILE_WIDTH));
+      this.#becameFull(entriesPath(tile.index), 0, tile.index);
       this.#o.onTile(path, tile.bytes);
     }
     this.#write(path, tile.bytes, tileEnd(tile.level, tile.index, tile.width));
+    this.#becameFull(path, tile.level, tile.index);
+  }
+
+  #becameFull(key: string, level: number, index: number): void {
+    const isAllOurs = tileEnd(level, index, 0) >= this.#o.mendEnd;
+    this.#superseded.set(key, isAllOurs ? (this.#partials.get(key) ?? []) : null);
+    this.#partials.delete(key);
   }
 
   #writePartials(): void {
     for (const tile of this.#edge.partials()) {
       const end = tileEnd(tile.level, tile.index, tile.width);
-      if (tile.level === 0) this.#write(entriesPath(tile.index, tile.width), concatBundle(this.#bundle), end);
-      this.#write(tilePath(tile.level, tile.index, tile.width), tile.bytes, end);
+      if (tile.level === 0) {
+        const key = entriesPath(tile.index, tile.width);
+        this.#write(key, concatBundle(this.#bundle), end);
+        this.#remember(entriesPath(tile.index), key);
+      }
+      const key = tilePath(tile.level, tile.index, tile.width);
+      this.#write(key, tile.bytes, end);
+      this.#remember(tilePath(tile.level, tile.index), key);
     }
+  }
+
+  #remember(full: string, partial: string): void {
+    const keys = this.#partials.get(full);
+    if (keys === undefined) this.#partials.set(full, [partial]);
+    else if (!keys.includes(partial)) keys.push(partial);
   }
 
   #write(key: string, bytes: Uint8Array, end: number): void {
