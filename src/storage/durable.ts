@@ -33,6 +33,7 @@ export interface FileSystem {
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   mkdir(path: string): Promise<void>;
+  rmdir(path: string): Promise<void>;
 }
 
 /** The operating system's files. */
@@ -55,6 +56,7 @@ export const nodeFileSystem: FileSystem = {
   rename: (from, to) => call((done) => fs.rename(from, to, done)),
   unlink: (path) => call((done) => fs.unlink(path, done)),
   mkdir: (path) => call((done) => fs.mkdir(path, done)),
+  rmdir: (path) => call((done) => fs.rmdir(path, done)),
 };
 
 /** What `create` and `replace` may be told. */
@@ -137,6 +139,13 @@ export class DurableFiles {
       if (errorCode(error) !== "EEXIST") throw error;
       return false;
     }
+  }
+
+  /** Removes a folder if it is empty. */
+  async removeFolderIfEmpty(path: string): Promise<void> {
+    this.#refuseAfterFailure();
+    // It is tidying up: a folder that stays, for whatever reason, harms nothing.
+    await this.#files.rmdir(path).catch(ignore);
   }
 
   /** Makes the bytes of files durable, `SYNC_CONCURRENCY` at a time, each path once. Their names need `syncFolders`. */

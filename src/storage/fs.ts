@@ -258,7 +258,7 @@ class FsStore implements ObjectStore {
     this.#folders.delete(folder);
     this.#durableFolders.delete(folder);
     this.#foldersRemoved++;
-    await call((done) => fs.rmdir(folder, done)).catch(() => {});
+    await this.#files.removeFolderIfEmpty(folder);
   }
 
   async *#list(prefix: string): AsyncIterable<string> {

@@ -136,7 +136,7 @@ export class FaultyStore implements ObjectStore {
     const applyAndRemember = async (): Promise<Result> => {
       const before = await this.#inner.get(key);
       const result = await apply();
-      this.#before.set(key, before);
+      if ((result as WriteResult | undefined)?.outcome !== "refused") this.#before.set(key, before);
       return result;
     };
     const result = await this.#run(fault, key, applyAndRemember, async () => pretended);

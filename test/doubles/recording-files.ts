@@ -6,7 +6,7 @@ import type { FileContent, FileSystem } from "../../src/storage/durable.ts";
 
 export type Step =
   | { readonly do: "write"; readonly path: string; readonly bytes: Uint8Array; readonly sync: boolean }
-  | { readonly do: "syncFile" | "syncFolder" | "unlink" | "mkdir"; readonly path: string }
+  | { readonly do: "syncFile" | "syncFolder" | "unlink" | "mkdir" | "rmdir"; readonly path: string }
   | { readonly do: "link" | "rename"; readonly from: string; readonly path: string };
 
 /** A file system that performs and records each step, once it succeeded. */
@@ -41,6 +41,10 @@ export function recordingFiles(inner: FileSystem, record: (step: Step) => void):
       await inner.mkdir(path);
       record({ do: "mkdir", path });
     },
+    async rmdir(path) {
+      await inner.rmdir(path);
+      record({ do: "rmdir", path });
+    },
   };
 }
 
@@ -74,6 +78,7 @@ export class ModelDisk {
         this.#set(step.path, this.#entry(step.from));
         return this.#set(step.from, undefined);
       case "unlink":
+      case "rmdir":
         return this.#set(step.path, undefined);
       case "syncFile": {
         const entry = this.#entry(step.path);

@@ -226,7 +226,11 @@ export function storageConformance(name: string, makePlace: () => Promise<Storag
       const WRITTEN = [
         "checkpoint",
         "state/head",
+        // "-" and "." come before "/" in ASCII, so a folder's keys do not stand where its bare name would.
+        "state/notes-5",
+        "state/notes.5",
         "state/notes/5",
+        "state/notes0",
         "tile/0/000",
         "tile/0/000.p/17",
         "tile/0/000.p/5",
