@@ -20,6 +20,7 @@ import type { LogEvents, LogKeys, LogLimits, LogOptions, LogPlaces } from "../..
 import { readOwnCheckpoint } from "../../../src/log/publisher.ts";
 import { type Mirror, type Recovered, recoverLog } from "../../../src/log/recover.ts";
 import { LOG_RESERVE } from "../../../src/log/space.ts";
+import { loadSqlite } from "../../../src/state/sqlite-library.ts";
 import type { Row, State } from "../../../src/state/state.ts";
 import {
   type ObjectStore,
@@ -47,6 +48,9 @@ export const LIMITS: LogLimits = {
 
 /** Enough to take entries, too little for the file that is given up in need: nobody's test writes 16 MiB. */
 const FREE_BYTES = LOG_RESERVE + 1024 * 1024;
+
+// The locks are real. Their library takes real time to load, in which none of a test's passes.
+await loadSqlite();
 
 /** A folder in memory, where the system has one: locks and tables are real files, and hundreds of worlds sync them. */
 const IN_MEMORY = "/dev/shm";
@@ -220,6 +224,7 @@ export class LogProcess {
   readonly troubles: string[] = [];
   readonly notes: string[] = [];
   readonly rounds: number[] = [];
+  readonly roundTimes: number[] = [];
   /** What was asked of the database and the store, in order; reads of rows and free space are left out. */
   readonly effects: string[] = [];
   readonly answers: Answer[] = [];
@@ -239,12 +244,9 @@ export class LogProcess {
     this.#options = options;
     this.#slot = options.database ?? world.database;
     this.#memory = options.memory ?? world.memory;
-    this.#handle = new Handle(
-      this.#memory,
-      (key, bytes) => world.observe(this.#memory, key, bytes),
-      (effect) => this.effects.push(effect),
-    );
+    this.#handle = new Handle(this.#memory, (key, bytes) => world.observe(this.#memory, key, bytes));
     this.store = new FaultyStore(this.#handle);
+    this.#watch(this.store);
     // The database is opened later than its faults are planned.
     this.#state = new FaultyState(
       new Proxy({} as State, {
@@ -274,7 +276,10 @@ export class LogProcess {
       note: (what) => this.notes.push(what),
       commit: () => undefined,
       duplicate: () => undefined,
-      round: (size) => this.rounds.push(size),
+      round: (size) => {
+        this.rounds.push(size);
+        this.roundTimes.push(this.clock.monotonic());
+      },
     };
     const databasePath = this.#options.databasePath ?? this.#world.databasePath;
     return {
@@ -434,6 +439,24 @@ export class LogProcess {
     return this.#state.state;
   }
 
+  #watch(store: FaultyStore): void {
+    const watch = <Args extends unknown[], Result>(name: string, call: (...args: Args) => Result) => {
+      return (...args: Args): Result => {
+        const [of] = args;
+        this.effects.push(`${name} ${Array.isArray(of) ? `${of.length} keys` : String(of)}`);
+        return call(...args);
+      };
+    };
+    store.get = watch("get", store.get.bind(store));
+    store.create = watch("create", store.create.bind(store));
+    store.createDurable = watch("createDurable", store.createDurable.bind(store));
+    store.replace = watch("replace", store.replace.bind(store));
+    store.overwrite = watch("overwrite", store.overwrite.bind(store));
+    store.sync = watch("sync", store.sync.bind(store));
+    store.remove = watch("remove", store.remove.bind(store));
+    store.list = watch("list", store.list.bind(store));
+  }
+
   /** A process dies as a whole, whichever of its calls it dies in. */
   #dieTogether(): void {
     const plans = [this.store.faults, this.stateFaults];
@@ -465,17 +488,11 @@ export function keyOf(entry: Uint8Array): string {
 class Handle implements ObjectStore {
   readonly #inner: MemoryStore;
   readonly #observe: (key: string, bytes: Uint8Array) => void;
-  readonly #effect: (effect: string) => void;
   #closed = false;
 
-  constructor(
-    inner: MemoryStore,
-    observe: (key: string, bytes: Uint8Array) => void,
-    effect: (effect: string) => void,
-  ) {
+  constructor(inner: MemoryStore, observe: (key: string, bytes: Uint8Array) => void) {
     this.#inner = inner;
     this.#observe = observe;
-    this.#effect = effect;
   }
 
   reopen(): void {
@@ -491,47 +508,46 @@ class Handle implements ObjectStore {
   }
 
   async get(key: string): Promise<StoredObject | null> {
-    return this.#open(`get ${key}`).get(key);
+    return this.#open().get(key);
   }
 
   async create(key: string, bytes: Uint8Array): Promise<WriteResult> {
-    return this.#seen(key, bytes, await this.#open(`create ${key}`).create(key, bytes));
+    return this.#seen(key, bytes, await this.#open().create(key, bytes));
   }
 
   async createDurable(key: string, bytes: Uint8Array): Promise<WriteResult> {
-    return this.#seen(key, bytes, await this.#open(`createDurable ${key}`).createDurable(key, bytes));
+    return this.#seen(key, bytes, await this.#open().createDurable(key, bytes));
   }
 
   async replace(key: string, bytes: Uint8Array, version: ObjectVersion): Promise<WriteResult> {
-    return this.#seen(key, bytes, await this.#open(`replace ${key}`).replace(key, bytes, version));
+    return this.#seen(key, bytes, await this.#open().replace(key, bytes, version));
   }
 
   async overwrite(key: string, bytes: Uint8Array): Promise<void> {
-    await this.#open(`overwrite ${key}`).overwrite(key, bytes);
+    await this.#open().overwrite(key, bytes);
   }
 
   async sync(keys: readonly string[]): Promise<void> {
-    await this.#open(`sync ${keys.length} keys`).sync(keys);
+    await this.#open().sync(keys);
   }
 
   async remove(key: string): Promise<void> {
-    await this.#open(`remove ${key}`).remove(key);
+    await this.#open().remove(key);
   }
 
   async *list(prefix: string): AsyncIterable<string> {
-    yield* this.#open(`list ${prefix}`).list(prefix);
+    yield* this.#open().list(prefix);
   }
 
   async probe(): Promise<void> {
-    await this.#open("probe").probe();
+    await this.#open().probe();
   }
 
   async close(): Promise<void> {
     this.#closed = true;
   }
 
-  #open(effect: string): MemoryStore {
-    this.#effect(effect);
+  #open(): MemoryStore {
     if (this.#closed)
       throw new StoreError("the store is closed", { outcome: "not_applied", retryable: false });
     return this.#inner;
