@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { equalBytes } from "../core/bytes.ts";
 import { printCheckpoint } from "../core/checkpoint.ts";
-import { CairnError } from "../core/errors.ts";
+import { CairnError, isCairnError } from "../core/errors.ts";
 import { printNote, signNote } from "../core/note.ts";
 import type { Identity, State } from "../state/state.ts";
 import { makeFolderDurable, removeFileDurable, writeFileDurable } from "../storage/durable.ts";
@@ -109,11 +109,18 @@ export async function createLog(options: LogOptions, store: ObjectStore, state: 
         throw new CairnError("log_exists", { detail: HEAD_KEY });
     }
   } else {
-    const record = parseHead(head);
-    const { size } = readOwnCheckpoint(Buffer.from(record.note), keys.origin, keys.verifiers);
-    if (record.database !== databaseId || size !== 0) {
-      throw new CairnError("creation_unfinished", { detail: `${HEAD_KEY} belongs to another creation` });
+    const foreign = (cause?: unknown): CairnError =>
+      new CairnError("creation_unfinished", { detail: `${HEAD_KEY} belongs to another creation`, cause });
+    let isOurs: boolean;
+    try {
+      const record = parseHead(head);
+      const { size } = readOwnCheckpoint(Buffer.from(record.note), keys.origin, keys.verifiers);
+      isOurs = record.database === databaseId && size === 0;
+    } catch (error) {
+      if (!isCairnError(error)) throw error;
+      throw foreign(error);
     }
+    if (!isOurs) throw foreign();
   }
   const identity: Identity = {
     format: LOG_FORMAT,
