@@ -19,7 +19,7 @@ import type { ObjectStore } from "../storage/store.ts";
 import { LOG_FORMAT, creatingPath, exists, keyIdsOf, readCreating } from "./creation.ts";
 import { leafHashesOf } from "./edge.ts";
 import { tablePath } from "./leaf-table-file.ts";
-import { CHECKPOINT_KEY, HEAD_FORMAT, HEAD_KEY, parseHead, printHead } from "./head.ts";
+import { CHECKPOINT_KEY, HEAD_FORMAT, HEAD_KEY, OwnedHead, parseHead, printHead } from "./head.ts";
 import type { HeadRecord } from "./head.ts";
 import type { OwnNote } from "./judge.ts";
 import { findInStore, release, takePlaces } from "./log.ts";
@@ -29,6 +29,7 @@ import { readOwnCheckpoint } from "./publisher.ts";
 const READS_AT_ONCE = 16;
 const ROW_READ_BYTES = 8 * 1024 * 1024;
 const SYNC_KEYS = 512;
+const TAKE_ATTEMPTS = 3;
 
 /** Another copy of the log's public objects: its public address, or a mirror's. */
 export interface Mirror {
@@ -103,7 +104,8 @@ class Recovery {
     if (identity !== null && (identity.origin !== keys.origin || identity.format > LOG_FORMAT)) {
       throw new CairnError("identity_mismatch", { detail: `the database is of ${identity.origin}` });
     }
-    const candidates = await this.#candidates(identity !== null);
+    const owned = await this.#takeHead();
+    const candidates = await this.#candidates(identity !== null, owned);
     const head = candidates.reduce<Candidate | null>(
       (best, each) => (best === null || each.size > best.size ? each : best),
       null,
@@ -149,7 +151,7 @@ class Recovery {
       // Rows begin where their commit did, and what is synced ends with a bundle.
       syncedSize: floorToBundle(Math.min((await this.#state.snapshot()).firstRetained, head.size)),
     });
-    await this.#writeHead(databaseId, head);
+    await this.#writeHead(owned, databaseId, head);
     await this.#mendCheckpoint(published);
     if (begun !== null) await removeFileDurable(creatingPath(places.databasePath));
     const aside = await this.#state.listSetAside();
@@ -165,7 +167,7 @@ class Recovery {
   }
 
   /** Every note that verifies under our keys, wherever it is. What does not verify is only told of. */
-  async #candidates(hasDatabase: boolean): Promise<Candidate[]> {
+  async #candidates(hasDatabase: boolean, owned: OwnedHead | null): Promise<Candidate[]> {
     const candidates: Candidate[] = [];
     const offer = (from: string, bytes: Uint8Array | null | undefined): void => {
       if (bytes === null || bytes === undefined) return;
@@ -185,22 +187,42 @@ class Recovery {
       offer("database (signed)", snapshot.signed?.note);
       offer("database (published)", snapshot.published?.note);
     }
-    const record = await this.#headRecord();
-    offer(HEAD_KEY, record === null ? null : Buffer.from(record.note));
+    offer(HEAD_KEY, owned === null ? null : Buffer.from(owned.record.note));
     offer(CHECKPOINT_KEY, (await this.#store.get(CHECKPOINT_KEY))?.bytes);
     if (this.#o.mirror !== null) offer("mirror", await this.#o.mirror.get(CHECKPOINT_KEY));
     return candidates;
   }
 
-  async #headRecord(): Promise<HeadRecord | null> {
-    const object = await this.#store.get(HEAD_KEY);
-    if (object === null) return null;
-    try {
-      return parseHead(object.bytes);
-    } catch (error) {
-      if (!isCairnError(error, "head_damaged")) throw error;
-      return null;
+  /**
+   * Takes the head over before anything is changed: no lock keeps another machine from a bucket, and a log that runs there
+   * stops at its next look. Null where there is no head that can be read, which stops it too.
+   */
+  async #takeHead(): Promise<OwnedHead | null> {
+    const { keys, clock, events } = this.#o;
+    for (let attempt = 0; attempt < TAKE_ATTEMPTS; attempt++) {
+      const object = await this.#store.get(HEAD_KEY);
+      const record = object === null ? null : readHead(object.bytes);
+      if (object === null || record === null) return null;
+      if (record.origin !== keys.origin) {
+        throw new CairnError("identity_mismatch", {
+          detail: `${HEAD_KEY} in ${this.#store.location} is of ${record.origin}`,
+        });
+      }
+      const owned = await OwnedHead.take(
+        {
+          store: this.#store,
+          clock,
+          stop: new AbortController().signal,
+          onTrouble: (what, key, error) => events.trouble(what, key, error),
+        },
+        { record, version: object.version },
+        randomBytes(16).toString("hex"),
+      );
+      if (owned !== null) return owned;
     }
+    throw new CairnError("locked", {
+      detail: `${HEAD_KEY} in ${this.#store.location} is taken over and over by another process`,
+    });
   }
 
   /**
@@ -255,6 +277,7 @@ class Recovery {
           this.#bundle(index, Math.min(TILE_WIDTH, head.size - index * TILE_WIDTH), rows, order),
         ),
       );
+      const right: { readonly key: string; readonly bytes: Uint8Array }[] = [];
       for (const [i, bundle] of found.entries()) {
         const index = from + i;
         const width = Math.min(TILE_WIDTH, head.size - index * TILE_WIDTH);
@@ -267,12 +290,14 @@ class Recovery {
           position += count;
           this.#compare(candidates, edge.size, edge);
         }
-        if (!mend) continue;
-        if (width === TILE_WIDTH) await this.#mend(entriesPath(index), bundle);
-        else await this.#mend(entriesPath(index, width), bundle);
+        right.push({ key: entriesPath(index, width), bytes: bundle });
       }
-      for (const tile of full.splice(0))
-        if (mend) await this.#mend(tilePath(tile.level, tile.index), tile.bytes);
+      const tiles = full.splice(0).map(({ level, index, bytes }) => ({ key: tilePath(level, index), bytes }));
+      if (mend) {
+        // What points comes after what it points to.
+        await Promise.all(right.map((object) => this.#mend(object.key, object.bytes)));
+        await Promise.all(tiles.map((object) => this.#mend(object.key, object.bytes)));
+      }
       if (from % (READS_AT_ONCE * 64) === 0) {
         events.note(mend ? "recover_mending" : "recover_verifying", { entries: edge.size, of: head.size });
       }
@@ -417,24 +442,26 @@ class Recovery {
     );
   }
 
-  async #writeHead(databaseId: string, head: Candidate): Promise<void> {
-    const object = await this.#store.get(HEAD_KEY);
-    const before = await this.#headRecord();
-    const next: HeadRecord = {
+  async #writeHead(owned: OwnedHead | null, databaseId: string, head: Candidate): Promise<void> {
+    const note = new TextDecoder().decode(head.bytes);
+    const keyIds = keyIdsOf(this.#o.keys);
+    if (owned !== null) return owned.amend({ database: databaseId, keyIds, note });
+    const damaged = await this.#store.get(HEAD_KEY);
+    const made = printHead({
       format: HEAD_FORMAT,
       database: databaseId,
-      epoch: (before?.epoch ?? 0) + 1,
+      epoch: 1,
       holder: randomBytes(16).toString("hex"),
       origin: this.#o.keys.origin,
-      keyIds: keyIdsOf(this.#o.keys),
-      note: new TextDecoder().decode(head.bytes),
-      frozen: before?.frozen ?? false,
-    };
-    if (object !== null && before === null) await this.#quarantine(HEAD_KEY, object.bytes);
+      keyIds,
+      note,
+      frozen: false,
+    });
+    if (damaged !== null) await this.#quarantine(HEAD_KEY, damaged.bytes);
     const result =
-      object === null
-        ? await this.#store.createDurable(HEAD_KEY, printHead(next))
-        : await this.#store.replace(HEAD_KEY, printHead(next), object.version);
+      damaged === null
+        ? await this.#store.createDurable(HEAD_KEY, made)
+        : await this.#store.replace(HEAD_KEY, made, damaged.version);
     if (result.outcome === "refused")
       throw new CairnError("fenced", { detail: "state/head changed meanwhile" });
   }
@@ -547,6 +574,16 @@ async function firstBundle(
     }
   }
   return null;
+}
+
+/** The record, or null where the bytes are no head. */
+function readHead(bytes: Uint8Array): HeadRecord | null {
+  try {
+    return parseHead(bytes);
+  } catch (error) {
+    if (!isCairnError(error, "head_damaged")) throw error;
+    return null;
+  }
 }
 
 function isBundle(bytes: Uint8Array, width: number): boolean {
