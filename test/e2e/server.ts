@@ -61,6 +61,7 @@ export interface Server {
   readonly exited: Promise<Exit>;
   /** The server's own log so far. */
   log(): readonly LogLine[];
+  stdout(): string;
   stderr(): string;
   kill(signal: NodeJS.Signals): void;
   /** SIGTERM, and the exit; fails where that takes longer than `PATIENCE_MS`. */
@@ -150,7 +151,7 @@ export async function listening(
     }
     return find();
   });
-  const { exited, stderr } = child;
+  const { exited, stdout, stderr } = child;
   const kill = (signal: NodeJS.Signals): void => {
     child.process.kill(signal);
   };
@@ -159,6 +160,7 @@ export async function listening(
     port: Number(new URL(found.url).port),
     pid: child.process.pid as number,
     exited,
+    stdout,
     stderr,
     log: () => jsonLines(stderr()),
     kill,
