@@ -452,7 +452,7 @@ class RunningLog implements OwnedLog {
       events.trouble("no_ballast", "", error),
     );
     void this.#mended(signed.size);
-    this.writable = this.#prepare(snapshot.firstRetained, snapshot.nextIndex).catch((error: unknown) => {
+    this.writable = this.#prepare(snapshot.nextIndex).catch((error: unknown) => {
       if (this.#closing === null && this.#failure === null) this.#die(fatalError(error));
     });
   }
@@ -627,7 +627,7 @@ class RunningLog implements OwnedLog {
   }
 
   /** The deduplication table: the saved one and what came after, or all of it from level-0 tiles and rows. */
-  async #prepare(firstRetained: number, nextIndex: number): Promise<void> {
+  async #prepare(nextIndex: number): Promise<void> {
     const { events, places, clock } = this.#o;
     const began = clock.monotonic();
     const path = tablePath(places.databasePath);
@@ -637,8 +637,7 @@ class RunningLog implements OwnedLog {
     if (saved === null) await removeFileDurable(path);
     const table = saved?.table ?? new LeafTable(randomBytes(TABLE_KEY_BYTES));
     const from = saved?.covered ?? 0;
-    await this.#fillFromTiles(table, from, firstRetained);
-    await this.#fillFromRows(table, Math.max(from, firstRetained), nextIndex);
+    await this.#fill(table, from, nextIndex);
     if (this.#isStopping()) return;
     this.#table = table;
     this.#tableSaved = from;
@@ -694,12 +693,19 @@ class RunningLog implements OwnedLog {
     for (const { key, bytes } of repairs) this.#writer.write({ key, bytes, end: 0, mode: "mend" });
   }
 
-  async #fillFromRows(table: LeafTable, from: number, end: number): Promise<void> {
+  /** From rows where the database has them, else from tiles; rows may be collected while this goes on. */
+  async #fill(table: LeafTable, from: number, end: number): Promise<void> {
     const fingerprint = { high: 0, low: 0 };
     for (let next = from; next < end; ) {
       if (this.#isStopping()) return;
       const rows = await this.#held.state.readHashes(next, TABLE_ROWS_AT_ONCE);
-      if (rows.length === 0) throw new CairnError("internal", { detail: `no row holds index ${next}` });
+      const first = rows[0]?.first;
+      if (first === undefined) throw new CairnError("internal", { detail: `no row holds index ${next}` });
+      if (first > next) {
+        await this.#fillFromTiles(table, next, Math.min(first, end));
+        next = first;
+        continue;
+      }
       let sliceEnd = this.#o.clock.monotonic() + SLICE_MS;
       for (const row of rows) {
         for (let position = Math.max(0, next - row.first); position < row.count; position++) {

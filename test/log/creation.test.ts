@@ -189,17 +189,7 @@ describe("a creation that was interrupted", () => {
         const killed = await world
           .start({
             create: true,
-            before: (process) => {
-              let seen = 0;
-              const push = process.effects.push.bind(process.effects);
-              // Called before each call goes on: the process dies there, or as soon as the next one begins.
-              process.effects.push = (...effects: string[]) => {
-                if (seen++ === step + (when === "after" ? 1 : 0)) {
-                  process.store.faults.kill();
-                }
-                return push(...effects);
-              };
-            },
+            before: (process) => process.killAt(step + (when === "after" ? 1 : 0)),
           })
           .catch((error: unknown) => error);
         if (killed instanceof Error) reached++;

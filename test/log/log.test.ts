@@ -11,6 +11,7 @@ import { LOG_RESERVE, ballastPath } from "../../src/log/space.ts";
 import { naiveLeaf } from "../core/naive.ts";
 import { checkOracle } from "./doubles/oracle.ts";
 import { turns } from "./doubles/fake-clock.ts";
+import type { MemoryState } from "./doubles/memory-state.ts";
 import { World } from "./doubles/world.ts";
 import { entriesOf, entryOf } from "./doubles/entries.ts";
 
@@ -497,4 +498,36 @@ it("a start that is refused holds nothing: the next one takes the same places", 
   const next = await world.start();
   await expect(openLog(next.options())).rejects.toMatchObject({ code: "locked" });
   await next.close();
+});
+
+it("knows every entry although rows are collected while a start makes its table", async () => {
+  const world = new World();
+  const first = await world.start({ create: true });
+  first.store.faults.inject({ form: "F1", operation: "sync", times: Number.POSITIVE_INFINITY });
+  for (let from = 0; from < 2000; from += 100) await first.addBatch(entriesOf(from, 100));
+  await first.until("it is published", () => first.running().published()?.size === 2000);
+  await first.kill();
+  expect(world.database.state?.look().firstRetained).toBe(0);
+
+  // The database is slow to say what its rows are, so that collection is there first.
+  const database = world.database.state as MemoryState;
+  const reopen = database.reopen.bind(database);
+  database.reopen = () => {
+    const state = reopen();
+    const readHashes = state.readHashes.bind(state);
+    let calls = 0;
+    state.readHashes = async (from, maxRows) => {
+      // The judgement's call comes before anything is collected.
+      if (++calls === 1) return readHashes(from, maxRows);
+      while (state.look().firstRetained < 1000) await turns(1);
+      return readHashes(from, 5);
+    };
+    return state;
+  };
+  const second = await world.start();
+  await second.quiet();
+  expect(world.database.state?.look().firstRetained).toBeGreaterThan(1000);
+  expect(codes(await second.addBatch(entriesOf(0, 2000)))).toEqual(Array.from({ length: 2000 }, (_, i) => i));
+  await second.close();
+  checkOracle(world);
 });

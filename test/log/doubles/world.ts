@@ -128,7 +128,7 @@ export class World {
 
   /** `cairn recover`. */
   async recover(
-    options: { fromHead?: boolean; mirror?: Mirror | null } & Pick<StartOptions, "before" | "database"> = {},
+    options: { fromHead?: boolean; mirror?: Mirror | null } & StartOptions = {},
   ): Promise<Recovered> {
     const process = new LogProcess(this, options);
     this.processes.push(process);
@@ -313,6 +313,16 @@ export class LogProcess {
     await this.until("the log is writable", () => this.failure !== null || this.notes.includes("writable"));
   }
 
+  /** The process is killed when it is about to make its n-th call that has an effect, from 0. */
+  killAt(call: number): void {
+    let seen = 0;
+    const push = this.effects.push.bind(this.effects);
+    this.effects.push = (...effects: string[]) => {
+      if (seen++ === call) this.store.faults.kill();
+      return push(...effects);
+    };
+  }
+
   /** Time passes until `done`. */
   until(what: string, done: () => boolean, patienceMs?: number): Promise<void> {
     return until(what, [this.clock], done, patienceMs);
@@ -475,6 +485,10 @@ const EFFECTS: Partial<Record<keyof State, (args: unknown[]) => string>> = {
   recordPublished: ([head]) => String((head as { size: number }).size),
   recordSynced: ([size]) => String(size),
   dropRows: ([size]) => String(size),
+  create: () => "identity",
+  resetHeads: ([heads]) => String((heads as { integrated: { size: number } }).integrated.size),
+  setAsideRows: ([from]) => String(from),
+  adoptRows: ([rows]) => (rows as Row[]).map(({ first, count }) => `${first}+${count}`).join(" "),
 };
 
 /** What a database is before it is opened; nothing is asked of it. */
