@@ -233,22 +233,24 @@ export class Integrator {
 
   #writePartials(): void {
     for (const tile of this.#edge.partials()) {
-      const end = tileEnd(tile.level, tile.index, tile.width);
-      if (tile.level === 0) {
-        const key = entriesPath(tile.index, tile.width);
-        this.#write(key, concatBundle(this.#bundle), end);
-        this.#remember(entriesPath(tile.index), key);
+      const { level, index, width } = tile;
+      const end = tileEnd(level, index, width);
+      if (level === 0) {
+        const key = entriesPath(index, width);
+        if (this.#isNew(entriesPath(index), key)) this.#write(key, concatBundle(this.#bundle), end);
       }
-      const key = tilePath(tile.level, tile.index, tile.width);
-      this.#write(key, tile.bytes, end);
-      this.#remember(tilePath(tile.level, tile.index), key);
+      const key = tilePath(level, index, width);
+      if (this.#isNew(tilePath(level, index), key)) this.#write(key, tile.bytes, end);
     }
   }
 
-  #remember(full: string, partial: string): void {
+  /** False for a partial object that this process wrote for an earlier size: a tile above grows more rarely than rounds come. */
+  #isNew(full: string, partial: string): boolean {
     const keys = this.#partials.get(full);
     if (keys === undefined) this.#partials.set(full, [partial]);
-    else if (!keys.includes(partial)) keys.push(partial);
+    else if (keys.includes(partial)) return false;
+    else keys.push(partial);
+    return true;
   }
 
   #write(key: string, bytes: Uint8Array, end: number): void {

@@ -195,7 +195,7 @@ class Recovery {
 
   /**
    * Takes the head over before anything is changed: no lock keeps another machine from a bucket, and a log that runs there
-   * stops at its next look. Null where there is no head that can be read, which stops it too.
+   * stops at its next look. Null where there is none, or it is damaged, which stops it too.
    */
   async #takeHead(): Promise<OwnedHead | null> {
     const { keys, clock, events } = this.#o;
@@ -208,6 +208,7 @@ class Recovery {
           detail: `${HEAD_KEY} in ${this.#store.location} is of ${record.origin}`,
         });
       }
+      if (!this.#isOurs(record.note)) return null;
       const owned = await OwnedHead.take(
         {
           store: this.#store,
@@ -223,6 +224,16 @@ class Recovery {
     throw new CairnError("locked", {
       detail: `${HEAD_KEY} in ${this.#store.location} is taken over and over by another process`,
     });
+  }
+
+  #isOurs(note: string): boolean {
+    try {
+      readOwnCheckpoint(Buffer.from(note), this.#o.keys.origin, this.#o.keys.verifiers);
+      return true;
+    } catch (error) {
+      if (!isCairnError(error)) throw error;
+      return false;
+    }
   }
 
   /**
@@ -446,22 +457,23 @@ class Recovery {
     const note = new TextDecoder().decode(head.bytes);
     const keyIds = keyIdsOf(this.#o.keys);
     if (owned !== null) return owned.amend({ database: databaseId, keyIds, note });
-    const damaged = await this.#store.get(HEAD_KEY);
-    const made = printHead({
+    const there = await this.#store.get(HEAD_KEY);
+    const before = there === null ? null : readHead(there.bytes);
+    const next = printHead({
       format: HEAD_FORMAT,
       database: databaseId,
-      epoch: 1,
+      epoch: (before?.epoch ?? 0) + 1,
       holder: randomBytes(16).toString("hex"),
       origin: this.#o.keys.origin,
       keyIds,
       note,
-      frozen: false,
+      frozen: before?.frozen ?? false,
     });
-    if (damaged !== null) await this.#quarantine(HEAD_KEY, damaged.bytes);
+    if (there !== null && before === null) await this.#quarantine(HEAD_KEY, there.bytes);
     const result =
-      damaged === null
-        ? await this.#store.createDurable(HEAD_KEY, made)
-        : await this.#store.replace(HEAD_KEY, made, damaged.version);
+      there === null
+        ? await this.#store.createDurable(HEAD_KEY, next)
+        : await this.#store.replace(HEAD_KEY, next, there.version);
     if (result.outcome === "refused")
       throw new CairnError("fenced", { detail: "state/head changed meanwhile" });
   }
