@@ -23,6 +23,7 @@ import { CHECKPOINT_KEY, HEAD_FORMAT, HEAD_KEY, OwnedHead, parseHead, printHead 
 import type { HeadRecord } from "./head.ts";
 import type { OwnNote } from "./judge.ts";
 import { findInStore, release, takePlaces } from "./log.ts";
+import { quarantineKey } from "./objects.ts";
 import type { LogOptions } from "./options.ts";
 import { readOwnCheckpoint } from "./publisher.ts";
 
@@ -369,8 +370,7 @@ class Recovery {
   }
 
   async #quarantine(key: string, bytes: Uint8Array): Promise<void> {
-    const aside = `state/quarantine/${this.#o.clock.now()}-${randomBytes(4).toString("hex")}-${key.replaceAll("/", "_")}`;
-    await this.#store.createDurable(aside, bytes);
+    await this.#store.createDurable(quarantineKey(this.#o.clock, key, bytes), bytes);
     this.#quarantined.push(key);
   }
 
@@ -380,14 +380,15 @@ class Recovery {
    */
   async #adopt(headSize: number, nextIndex: number, contradiction: number | null): Promise<number> {
     const snapshot = await this.#state.snapshot();
+    const rows = await RowSource.open(this.#state, true);
     let next = snapshot.nextIndex;
-    if (next === 0 && headSize > 0) {
+    if (rows.first === rows.end && headSize > 0) {
       // A database without rows starts at the head's last bundle: the newest row is what says where the log ends.
       next = (Math.ceil(headSize / TILE_WIDTH) - 1) * TILE_WIDTH;
     }
     for (;;) {
       const index = Math.floor(next / TILE_WIDTH);
-      const bundle = await this.#longestBundle(index, next % TILE_WIDTH);
+      const bundle = await this.#longestBundle(index, next % TILE_WIDTH, headSize, rows);
       if (bundle === null) break;
       const offsets = bundleOffsets(bundle);
       let width = offsets.length - 1;
@@ -414,24 +415,47 @@ class Recovery {
     return next;
   }
 
-  /** The bundle at `index` with the most entries, if it has more than `have` of them. */
-  async #longestBundle(index: number, have: number): Promise<Uint8Array | null> {
-    const whole = await this.#store.get(entriesPath(index));
-    if (whole !== null && isBundle(whole.bytes, TILE_WIDTH)) return whole.bytes;
-    let widest = have;
+  /**
+   * The bundle at `index` with the most entries, more than `have`, that holds what the head covers and what the rows say.
+   * Those with more that do not are somebody else's, and put aside.
+   */
+  async #longestBundle(
+    index: number,
+    have: number,
+    headSize: number,
+    rows: RowSource,
+  ): Promise<Uint8Array | null> {
+    const start = index * TILE_WIDTH;
+    const covered = Math.min(TILE_WIDTH, Math.max(0, headSize - start));
+    const underHead =
+      covered === 0 ? null : ((await this.#store.get(entriesPath(index, covered)))?.bytes ?? null);
+    const widths: number[] = [];
     for await (const key of this.#store.list(`${entriesPath(index)}.p/`)) {
-      widest = Math.max(widest, Number(key.slice(key.lastIndexOf("/") + 1)));
+      widths.push(Number(key.slice(key.lastIndexOf("/") + 1)));
     }
-    if (widest === have) return null;
-    const partial = await this.#store.get(entriesPath(index, widest));
-    return partial !== null && isBundle(partial.bytes, widest) ? partial.bytes : null;
+    for (const width of [TILE_WIDTH, ...widths.sort((a, b) => b - a)]) {
+      if (width <= have) break;
+      const key = entriesPath(index, width);
+      const there = await this.#store.get(key);
+      if (there === null) continue;
+      if (isBundle(there.bytes, width)) {
+        const hashes = leafHashesOf(there.bytes, width, this.#o.hasher);
+        const agrees = underHead === null || beginsAlike(there.bytes, underHead);
+        if (agrees && (await rows.firstDifference(start, hashes)) === null) return there.bytes;
+      }
+      if (width <= covered) continue;
+      await this.#quarantine(key, there.bytes);
+      await this.#store.remove(key);
+    }
+    return null;
   }
 
   /** Tiles and bundles beyond the last entry belong to nobody now. */
   async #quarantineBeyond(end: number): Promise<void> {
     const beyond: string[] = [];
     for await (const key of this.#store.list("tile/")) {
-      const place = parseTilePath(key);
+      const place = tilePlace(key);
+      if (place === null) continue;
       if (tileEnd(place.kind === "tile" ? place.level : 0, place.index, place.width) > end) beyond.push(key);
     }
     for (const key of beyond) {
@@ -489,7 +513,7 @@ class Recovery {
         if (!isCairnError(error)) throw error;
       }
       if (size >= (published?.size ?? 0)) return;
-      await this.#quarantine(CHECKPOINT_KEY, there.bytes);
+      if (size < 0) await this.#quarantine(CHECKPOINT_KEY, there.bytes);
       if (published === null) return this.#store.remove(CHECKPOINT_KEY);
       await this.#store.replace(CHECKPOINT_KEY, published.bytes, there.version);
     } else if (published !== null) {
@@ -596,6 +620,22 @@ function readHead(bytes: Uint8Array): HeadRecord | null {
     if (!isCairnError(error, "head_damaged")) throw error;
     return null;
   }
+}
+
+/** Where a tile or bundle belongs; null for what is none and was laid among them by hand. */
+function tilePlace(key: string): ReturnType<typeof parseTilePath> | null {
+  try {
+    return parseTilePath(key);
+  } catch (error) {
+    if (!isCairnError(error, "bad_path")) throw error;
+    return null;
+  }
+}
+
+/** True where the shorter of two bundles is the beginning of the other. */
+function beginsAlike(a: Uint8Array, b: Uint8Array): boolean {
+  const length = Math.min(a.length, b.length);
+  return equalBytes(a.subarray(0, length), b.subarray(0, length));
 }
 
 function isBundle(bytes: Uint8Array, width: number): boolean {

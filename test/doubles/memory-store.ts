@@ -132,8 +132,8 @@ export class MemoryStore implements ObjectStore {
 
   /** Puts bytes at a key behind the owner's back: another writer's, or damage. Durable. */
   plant(key: string, bytes: Uint8Array): void {
-    this.#objects.set(key, { bytes: bytes.slice(), version: this.#nextVersion() });
-    this.#durable.set(key, bytes.slice());
+    this.#objects.set(key, { bytes: new Uint8Array(bytes), version: this.#nextVersion() });
+    this.#durable.set(key, new Uint8Array(bytes));
   }
 
   /** Takes an object away behind the owner's back. */
@@ -176,7 +176,7 @@ export class MemoryStore implements ObjectStore {
 
   #put(key: string, bytes: Uint8Array, durable: boolean): ObjectVersion {
     this.#give(key, bytes);
-    const stored = { bytes: bytes.slice(), version: this.#nextVersion() };
+    const stored = { bytes: new Uint8Array(bytes), version: this.#nextVersion() };
     this.#objects.set(key, stored);
     if (durable) this.#durable.set(key, stored.bytes);
     return stored.version;
@@ -185,7 +185,7 @@ export class MemoryStore implements ObjectStore {
   #give(key: string, bytes: Uint8Array): void {
     if (!this.#isImmutable(key)) return;
     const given = this.#given.get(key);
-    if (given === undefined) this.#given.set(key, bytes.slice());
+    if (given === undefined) this.#given.set(key, new Uint8Array(bytes));
     else if (!sameBytes(given, bytes)) {
       this.violations.push(key);
       throw new ImmutabilityViolation(`${key} would change`);

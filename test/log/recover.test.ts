@@ -440,14 +440,17 @@ describe("rows that contradict the head", () => {
     },
   );
 
-  it("from the first retained row on are all set aside, and the log runs", async () => {
-    // 512 entries: the row at 256 begins a bundle, and the fork is where the rows begin.
-    const world = await grown(256, 512);
+  it.each([
+    [512, 600],
+    [500, 505],
+  ])("from the first retained row on are all set aside, and the log runs (%i, %i)", async (size, end) => {
+    // The row at 256 begins a bundle, and the fork is where the rows begin.
+    const world = await grown(256, size);
     const copy = new World();
     copy.memory = world.memory.copy();
     copy.restoreDatabase(state(world));
     const database = state(copy);
-    await grow(world, 600);
+    await grow(world, end);
     database.damage((rows) => {
       for (const [i, row] of rows.entries()) {
         const entries = entriesOf(2_000_000 + i * 1000, row.count);
@@ -462,7 +465,7 @@ describe("rows that contradict the head", () => {
     world.restoreDatabase(database);
     const { firstRetained, nextIndex } = state(world).look();
     const recovered = await world.recover({ fromHead: true });
-    expect(recovered).toMatchObject({ size: 600, nextIndex: 600, newlySetAside: nextIndex - firstRetained });
+    expect(recovered).toMatchObject({ size: end, nextIndex: end, newlySetAside: nextIndex - firstRetained });
     for (let i = 0; i < 3000; i++) world.submitted.add(keyOf(entryOf(2_000_000 + i)));
     await goesOn(world, { quarantine: true, superseded: true });
   });
@@ -683,7 +686,9 @@ describe("an interrupted recovery", () => {
         const refusal = await world.refusal();
         expect(refusal).not.toBe("internal");
         const recovered: Recovered = await world.recover(options);
-        expect([recovered.size, recovered.nextIndex]).toEqual([expected.size, expected.nextIndex]);
+        // A start that worked in between has published what the recovery found.
+        if (refusal !== "started") expect(recovered.size).toBe(expected.size);
+        expect(recovered.nextIndex).toBe(expected.nextIndex);
         await goesOn(world, { quarantine: true, superseded: true });
       }
     },

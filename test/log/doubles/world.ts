@@ -166,8 +166,12 @@ export class World {
   /** Called for each object that reached a store, before anybody else can read it. */
   observe(store: MemoryStore, key: string, bytes: Uint8Array): void {
     if (key === HEAD_KEY) {
-      const { size, root } = this.#open(new TextEncoder().encode(parseHead(bytes).note));
-      this.left.push({ size, root: toHex(root) });
+      try {
+        const { size, root } = this.#open(new TextEncoder().encode(parseHead(bytes).note));
+        this.left.push({ size, root: toHex(root) });
+      } catch {
+        // A head that was damaged is taken over as it is, before it is mended.
+      }
     }
     if (key !== CHECKPOINT_KEY || store !== this.memory) return;
     const { size } = this.#open(bytes);
