@@ -11,7 +11,7 @@ import { CairnError, isCairnError } from "../core/errors.ts";
 import { HASH_BYTES } from "../core/hash.ts";
 import { RightEdge } from "../core/right-edge.ts";
 import type { EdgeTile } from "../core/right-edge.ts";
-import { entriesPath, parseTilePath, tilePath } from "../core/tile-path.ts";
+import { entriesPath, tilePath } from "../core/tile-path.ts";
 import { TILE_WIDTH, tileEnd } from "../core/tile.ts";
 import type { Row, State } from "../state/state.ts";
 import { removeFileDurable } from "../storage/durable.ts";
@@ -26,6 +26,7 @@ import { findInStore, release, takePlaces } from "./log.ts";
 import { quarantineKey } from "./objects.ts";
 import type { LogOptions } from "./options.ts";
 import { readOwnCheckpoint } from "./publisher.ts";
+import { tilePlace } from "./tile-place.ts";
 
 const READS_AT_ONCE = 16;
 const ROW_READ_BYTES = 8 * 1024 * 1024;
@@ -618,16 +619,6 @@ function readHead(bytes: Uint8Array): HeadRecord | null {
     return parseHead(bytes);
   } catch (error) {
     if (!isCairnError(error, "head_damaged")) throw error;
-    return null;
-  }
-}
-
-/** Where a tile or bundle belongs; null for what is none and was laid among them by hand. */
-function tilePlace(key: string): ReturnType<typeof parseTilePath> | null {
-  try {
-    return parseTilePath(key);
-  } catch (error) {
-    if (!isCairnError(error, "bad_path")) throw error;
     return null;
   }
 }

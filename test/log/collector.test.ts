@@ -209,6 +209,7 @@ describe("partial objects", () => {
       "tile/entries/000.p/100",
     ]);
     checkOracle(world, { superseded: true });
+    world.memory.plant("tile/README", new Uint8Array([1]));
     const gc = async (dryRun: boolean) => {
       let seen = 0;
       const options = next.options();
@@ -223,6 +224,8 @@ describe("partial objects", () => {
     expect(await gc(true)).toEqual({ superseded: 2, quarantined: [] });
     expect(await gc(false)).toEqual({ superseded: 2, quarantined: [] });
     expect(await gc(false)).toEqual({ superseded: 0, quarantined: [] });
+    expect(tiles(world)).toContain("tile/README");
+    world.memory.take("tile/README");
     const last = await world.start();
     await last.quiet();
     await last.close();
