@@ -1,7 +1,9 @@
 // Batches, sustained: at acknowledgement and to the checkpoint that covers the last entry, each turn on a new log in a
 // process of its own, whose peak of memory is then that of batches alone. Each log is checked, and `cairn fsck` timed on it.
 
+import { BATCH_RECEIVE_MAX_BYTES_PER_CLIENT } from "../../http/limits.ts";
 import type { AcknowledgedCheck } from "./acknowledged.ts";
+import { batchBytes } from "./entries.ts";
 import type { LoadResult } from "./load.ts";
 import { residentBytes } from "./process-usage.ts";
 import { type Batches, milliseconds } from "./results.ts";
@@ -11,7 +13,7 @@ import { latencies, type Latencies, median } from "./statistics.ts";
 import { perSecond, rate, ratio } from "./turns.ts";
 import { Watch } from "./watch.ts";
 
-const CONNECTIONS = 8;
+const MAX_CONNECTIONS = 8;
 
 interface Turn {
   readonly load: LoadResult;
@@ -29,7 +31,9 @@ export async function measureBatches(
 ): Promise<{ readonly batches: Batches; readonly checks: readonly AcknowledgedCheck[] }> {
   const { settings } = run;
   const { seconds, batch } = settings;
-  const connections = Math.min(CONNECTIONS, settings.connections);
+  // What one client may send at a time, beyond which a log refuses, bounds the batches in flight.
+  const inFlight = Math.floor(BATCH_RECEIVE_MAX_BYTES_PER_CLIENT / batchBytes(batch));
+  const connections = Math.min(MAX_CONNECTIONS, settings.connections, inFlight);
   const subject = { kind: "batch", noise: run.noise, first: 0, size: batch } as const;
   const ceilings: number[] = [];
   const turns: Turn[] = [];

@@ -33,9 +33,14 @@ export function entryNumber(noise: Uint8Array, entry: Uint8Array): number | null
   return number;
 }
 
+/** The length of a batch's body. */
+export function batchBytes(count: number): number {
+  return count * (FRAME_BYTES + ENTRY_BYTES);
+}
+
 /** A framed batch body for `count` entries, whose numbers `renumberBatch` sets. */
 export function batchBody(noise: Uint8Array, count: number): Buffer {
-  const body = Buffer.alloc(count * (FRAME_BYTES + ENTRY_BYTES));
+  const body = Buffer.alloc(batchBytes(count));
   for (let i = 0; i < count; i++) {
     const offset = i * (FRAME_BYTES + ENTRY_BYTES);
     body.writeUInt16BE(ENTRY_BYTES, offset);

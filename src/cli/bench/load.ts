@@ -2,7 +2,7 @@
 // built once; between two of them only the number in an entry changes. Every acknowledged index is kept.
 
 import { Connection, digits } from "./connection.ts";
-import { batchBody, ENTRY_BYTES, renumber, renumberBatch, writeEntry } from "./entries.ts";
+import { batchBody, batchBytes, ENTRY_BYTES, renumber, renumberBatch, writeEntry } from "./entries.ts";
 import { Growing } from "./growing.ts";
 
 /** After so many failed requests a load ends: the measure is void anyway. */
@@ -233,10 +233,6 @@ class Run {
     this.#random = x;
     return (x >>> 0) % count;
   }
-}
-
-function batchBytes(size: number): number {
-  return size * (2 + ENTRY_BYTES);
 }
 
 function requestHead(method: string, path: string, { host, port }: Load, length?: number): Buffer {
