@@ -1,7 +1,7 @@
 // A witness in memory that answers as tlog-witness says, and one that misbehaves on demand: a `fetch` for the client.
 
 import { decodeBase64 } from "../../../src/core/base64.ts";
-import { decodeUtf8, encodeUtf8, toHex } from "../../../src/core/bytes.ts";
+import { decodeUtf8, encodeUtf8 } from "../../../src/core/bytes.ts";
 import { parseCheckpoint } from "../../../src/core/checkpoint.ts";
 import {
   cosignatureSigner,
@@ -101,8 +101,4 @@ export function network(
     const body = init?.body === undefined || init.body === null ? "" : decodeUtf8(init.body as Uint8Array);
     return await witness.answer(url.slice(witness.url.length), body);
   };
-}
-
-export function originHash(origin: string): string {
-  return toHex(nobleHasher.sha256(encodeUtf8(origin)));
 }
