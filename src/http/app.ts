@@ -2,6 +2,7 @@
 // response (`reply.hijack`), so that nothing stands between the log and the socket that a route does not need.
 
 import { createServer, type RequestListener, type Server } from "node:http";
+import type { Socket } from "node:net";
 import fastify, { type FastifyInstance } from "fastify";
 import { CairnError } from "../core/errors.ts";
 import type { Log } from "../log/api.ts";
@@ -74,14 +75,18 @@ export interface AppOptions {
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const { log, keys, logger, metrics } = options;
   const times = { ...DEFAULT_TIMES, ...options.times };
-  const refuse = createRefuse(logger, { maxBytes: LINGER_MAX_BYTES, maxMs: times.linger }, (code) =>
-    metrics?.refused(code),
+  const closing = new WeakSet<Socket>();
+  const refuse = createRefuse(
+    logger,
+    { maxBytes: LINGER_MAX_BYTES, maxMs: times.linger },
+    (code) => metrics?.refused(code),
+    closing,
   );
 
   const app = fastify({
     // A logger here would cost each request a child of it and two listeners; refusals are logged where they are made.
     logger: false,
-    serverFactory: (handler) => listener(handler, times, refuse),
+    serverFactory: (handler) => listener(handler, times, refuse, closing),
     clientErrorHandler: clientErrorHandler(logger, times.linger),
     // While closing, requests on open connections still get their routes' answers: reads, and `draining` for writes.
     return503OnClosing: false,
@@ -133,7 +138,12 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   return app;
 }
 
-function listener(handler: RequestListener, times: HttpTimes, refuse: Refuse): Server {
+function listener(
+  handler: RequestListener,
+  times: HttpTimes,
+  refuse: Refuse,
+  closing: WeakSet<Socket>,
+): Server {
   const server = createServer(
     {
       headersTimeout: times.headersTimeout,
@@ -144,7 +154,8 @@ function listener(handler: RequestListener, times: HttpTimes, refuse: Refuse): S
       requireHostHeader: false,
     },
     (raw, res) => {
-      if (raw.headers.host !== undefined || raw.httpVersionMinor === 0) handler(raw, res);
+      if (closing.has(raw.socket)) raw.resume();
+      else if (raw.headers.host !== undefined || raw.httpVersionMinor === 0) handler(raw, res);
       else refuse(raw, res, new CairnError("bad_request", { detail: "no Host header" }), CLOSE);
     },
   );

@@ -4,6 +4,7 @@
 
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { LINGER_KEEP_ALIVE_MAX_BYTES } from "./limits.ts";
 import { PROBLEM_TYPE, problemBody, publicError, retryAfterOf, statusOf } from "./problem.ts";
 import { CORS } from "./send.ts";
@@ -28,11 +29,16 @@ export interface LingerLimits {
   readonly maxMs: number;
 }
 
-/** A `Refuse` whose request ids are unique to it: a random beginning and a count. */
+/**
+ * A `Refuse` whose request ids are unique to it: a random beginning and a count. It puts into `closing` each connection
+ * of which it has said that it closes: a request that still comes there would get no answer, so it must have no effect
+ * (RFC 9112, section 9.6).
+ */
 export function createRefuse(
   logger: HttpLogger | null,
   linger: LingerLimits,
   count: (code: string) => void,
+  closing: WeakSet<Socket>,
 ): Refuse {
   const idPrefix = randomBytes(6).toString("hex");
   let requests = 0;
@@ -60,7 +66,9 @@ export function createRefuse(
 
     const left = bodyLeft(raw);
     const closes = headers.includes("Connection") || willClose(raw, res);
-    if (left > LINGER_KEEP_ALIVE_MAX_BYTES || (left > 0 && closes)) {
+    const lingers = left > LINGER_KEEP_ALIVE_MAX_BYTES || (left > 0 && closes);
+    if (lingers || closes) closing.add(raw.socket);
+    if (lingers) {
       if (!headers.includes("Connection")) all.push("Connection", "close");
       res.writeHead(status, all);
       res.write(body);
