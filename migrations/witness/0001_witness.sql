@@ -24,3 +24,8 @@ CREATE TABLE logs (
   qpd INTEGER CHECK (qpd > 0),
   contact TEXT
 ) STRICT, WITHOUT ROWID;
+
+-- Always empty: what is written here and taken away again at a start gives the write-ahead log its length.
+CREATE TABLE room (
+  bytes BLOB NOT NULL
+) STRICT;

@@ -14,8 +14,16 @@ const APPLICATION_ID = 0x43617257;
 /** How long a call waits for the other process, which only ever adds a log. */
 const BUSY_TIMEOUT_MS = 2000;
 const SYNCHRONOUS_FULL = 2;
-/** Commits between checkpoints of the write-ahead log: some 4 MiB, which take a few milliseconds. */
-const CHECKPOINT_COMMITS = 1000;
+/**
+ * The length that the write-ahead log is given at the start. A commit that overwrites a part of it changes nothing of the
+ * file but its bytes; one that makes it longer waits for the file system's own journal too, which on ext4 takes two to five
+ * times as long.
+ */
+const WAL_ROOM_BYTES = 4 * 1024 * 1024;
+/** Written since the last checkpoint until the next, so that the log begins anew before its length is used up. */
+const CHECKPOINT_BYTES = 3 * 1024 * 1024;
+/** What a commit writes besides its note: a page of the table, and one more where the note begins a page. */
+const COMMIT_OVERHEAD_BYTES = 2 * 4096;
 /** The write-ahead log is cut back to this size once its content has reached the database file. */
 const WAL_KEPT_BYTES = 16 * 1024 * 1024;
 const CACHE_KIB = 16 * 1024;
@@ -89,7 +97,13 @@ function prepare(database: SqliteDatabase, path: string, mode: "witness" | "besi
       throw error;
     }
   }
+  makeRoom(database);
   return version === 0;
+}
+
+function makeRoom(database: SqliteDatabase): void {
+  database.exec(`INSERT INTO room (bytes) VALUES (zeroblob(${WAL_ROOM_BYTES})); DELETE FROM room;`);
+  database.pragma("wal_checkpoint(RESTART)");
 }
 
 class SqliteWitnessState implements WitnessState {
@@ -107,7 +121,8 @@ class SqliteWitnessState implements WitnessState {
   readonly #dataVersion: SqliteStatement;
   readonly #checkpoint: SqliteStatement;
   #seenDataVersion: unknown = null;
-  #commits = 0;
+  /** Bytes written since the last checkpoint, nearly. */
+  #unCheckpointed = 0;
   #synchronousChecked = false;
   /** Why nothing is written any more, or null. */
   #failure: StateError | null = null;
@@ -150,7 +165,7 @@ class SqliteWitnessState implements WitnessState {
     to: CosignedCheckpoint & { readonly note: Uint8Array },
   ): boolean {
     const { size, root, note } = to;
-    return this.#write(() => {
+    return this.#write(note.length, () => {
       const { changes } =
         from === null
           ? this.#insert.run(origin, originHash, size, root, note)
@@ -179,7 +194,8 @@ class SqliteWitnessState implements WitnessState {
   }
 
   discover(logs: readonly WitnessedLog[]): string[] {
-    return this.#write(() => {
+    const bytes = logs.reduce((sum, log) => sum + log.keys.length * COMMIT_OVERHEAD_BYTES, 0);
+    return this.#write(bytes, () => {
       const added: string[] = [];
       this.#database.exec("BEGIN IMMEDIATE");
       for (const log of logs) {
@@ -191,7 +207,7 @@ class SqliteWitnessState implements WitnessState {
   }
 
   putLog(log: WitnessedLog): void {
-    this.#write(() => this.#putLog.run(...logValues(log)));
+    this.#write(0, () => this.#putLog.run(...logValues(log)));
   }
 
   cosignedCount(): number {
@@ -202,20 +218,23 @@ class SqliteWitnessState implements WitnessState {
     this.#database.close();
   }
 
-  #write<Result>(write: () => Result): Result {
+  /** Runs `write`, which commits; durable when it returns. `bytes`: about what it writes. */
+  #write<Result>(bytes: number, write: () => Result): Result {
     if (this.#failure !== null) throw this.#failure;
     try {
       const result = write();
       this.#checkSynchronous();
-      this.#checkpointIfDue();
+      this.#checkpointIfDue(bytes);
       return result;
     } catch (error) {
       throw this.#failed(error);
     }
   }
 
-  #checkpointIfDue(): void {
-    if (++this.#commits % CHECKPOINT_COMMITS !== 0) return;
+  #checkpointIfDue(bytes: number): void {
+    this.#unCheckpointed += bytes + COMMIT_OVERHEAD_BYTES;
+    if (this.#unCheckpointed < CHECKPOINT_BYTES) return;
+    this.#unCheckpointed = 0;
     try {
       this.#checkpoint.get();
     } catch (error) {
