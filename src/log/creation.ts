@@ -7,6 +7,7 @@ import { equalBytes } from "../core/bytes.ts";
 import { printCheckpoint } from "../core/checkpoint.ts";
 import { CairnError, isCairnError } from "../core/errors.ts";
 import { printNote, signNote } from "../core/note.ts";
+import { printKeyId } from "../core/vkey.ts";
 import type { Identity, State } from "../state/state.ts";
 import { makeFolderDurable, removeFileDurable, writeFileDurable } from "../storage/durable.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -63,7 +64,7 @@ export async function surveyStore(
 
 /** What makes the ids that `state/head` and the database remember: `name+id` of each key. */
 export function keyIdsOf(keys: LogKeys): string[] {
-  return keys.signers.map((signer) => signer.vkey.slice(0, signer.vkey.lastIndexOf("+"))).sort();
+  return keys.signers.map(({ name, keyId }) => `${name}+${printKeyId(keyId)}`).sort();
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { creatingPath } from "../../src/log/creation.ts";
+import { creatingPath, keyIdsOf } from "../../src/log/creation.ts";
 import { CHECKPOINT_KEY, HEAD_KEY, parseHead, printHead } from "../../src/log/head.ts";
 import { entriesOf, entryOf } from "./doubles/entries.ts";
 import { MemoryState } from "./doubles/memory-state.ts";
@@ -24,6 +24,16 @@ async function works(world: World): Promise<void> {
   await log.close();
   checkOracle(world);
 }
+
+describe("the ids that head and database remember", () => {
+  it("are name and id alone, also of a key with plus signs in its base64", () => {
+    const vkey = "example.com/log+0badcafe+AWL+nE9kxbeA+BW/zD4Lh9CMe7q7CoR5qHpfvYl5c5eo";
+    const signer = { name: "example.com/log", keyId: 0x0badcafe, vkey, sign: () => new Uint8Array() };
+    expect(keyIdsOf({ origin: signer.name, signers: [signer], verifiers: [] })).toEqual([
+      "example.com/log+0badcafe",
+    ]);
+  });
+});
 
 describe("a creation", () => {
   it("leaves a head of size 0 under the database's id, a database with it, and no file of its own", async () => {
