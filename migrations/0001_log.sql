@@ -7,7 +7,7 @@ CREATE TABLE identity (
   format INTEGER NOT NULL CHECK (format > 0),
   database_id TEXT NOT NULL CHECK (length(database_id) = 32),
   origin TEXT NOT NULL CHECK (origin <> ''),
-  -- JSON arrays of vkeys, ascending.
+  -- JSON arrays of key ids (name+id), ascending.
   keys TEXT NOT NULL,
   pending_keys TEXT
 ) STRICT;
