@@ -3,7 +3,7 @@
 import { CairnError } from "../core/errors.ts";
 import { openWitnessState } from "../state/witness-sqlite.ts";
 import type { WitnessedLog, WitnessState } from "../state/witness-state.ts";
-import { checkLogKey, checkOrigin } from "../witness/service/log-list.ts";
+import { checkLogKey, isValidOrigin } from "../witness/service/log-list.ts";
 import { withKey } from "../witness/service/logs.ts";
 import { usageError } from "./args.ts";
 import { defineCommand } from "./command.ts";
@@ -170,6 +170,10 @@ function find(state: WitnessState, origin: string): WitnessedLog | null {
 
 function emptyLog(origin: string): WitnessedLog {
   return { origin, keys: [], paused: false, qpd: null, contact: null };
+}
+
+function checkOrigin(origin: string): void {
+  if (!isValidOrigin(origin)) throw usageError("an origin is not empty and has no control character");
 }
 
 function only(positionals: readonly string[], what: string): string {

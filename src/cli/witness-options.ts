@@ -1,9 +1,10 @@
 // What the commands of the witness share: where its database is, its keys, and how a rate is written.
 
+import { statSync } from "node:fs";
 import { dirname } from "node:path";
 import { CairnError } from "../core/errors.ts";
 import { parsePrivateKey, type PrivateKey } from "../core/note-key.ts";
-import { makeFolderDurable } from "../storage/durable.ts";
+import { errorCode, makeFolderDurable } from "../storage/durable.ts";
 import type { RateLimit } from "../witness/service/rate-limit.ts";
 import { usageError } from "./args.ts";
 import { VARIABLES } from "./config.ts";
@@ -37,11 +38,18 @@ export function databasePath(url: string | undefined): string {
 
 /** The folder of a database, made where it is missing. Throws `file_unwritable`. */
 export async function makeDatabaseFolder(path: string): Promise<void> {
+  const folder = dirname(path);
   try {
-    await makeFolderDurable(dirname(path));
+    await makeFolderDurable(folder);
   } catch (cause) {
     if (cause instanceof CairnError) throw cause;
-    throw new CairnError("file_unwritable", { detail: `${dirname(path)}: ${String(cause)}`, cause });
+    throw new CairnError("file_unwritable", {
+      detail: `${folder}: ${errorCode(cause) ?? String(cause)}`,
+      cause,
+    });
+  }
+  if (!statSync(folder).isDirectory()) {
+    throw new CairnError("file_unwritable", { detail: `${folder} is a file, and a folder is needed there` });
   }
 }
 

@@ -23,6 +23,7 @@ const LOOKS_LIKE_A_VKEY = /^[^+]+\+[0-9a-f]{8}\+/;
 const QPD = /^[1-9][0-9]{0,9}$/;
 const QPD_MAX = 2 ** 31 - 1;
 const NOT_IN_AN_ORIGIN = /[\u0000-\u001f]|\p{Surrogate}/u;
+const BAD_ORIGIN = "an origin is not empty and has no control character";
 const VERIFIABLE: readonly number[] = [
   SIGNATURE_TYPE.ed25519,
   SIGNATURE_TYPE.cosignature,
@@ -84,10 +85,10 @@ export function parseLogOption(text: string): ListedLog {
     try {
       const name = checkLogKey(vkey);
       const origin = at < 0 ? name : text.slice(0, at);
-      checkOrigin(origin);
+      if (!isValidOrigin(origin)) throw new ListError(BAD_ORIGIN);
       return { origin, vkey, qpd: null, contact: null };
     } catch (cause) {
-      if (!isCairnError(cause)) throw cause;
+      if (!(cause instanceof ListError) && !isCairnError(cause)) throw cause;
       reason = cause.message;
     }
   }
@@ -103,11 +104,9 @@ export function checkLogKey(vkey: string): string {
   return name;
 }
 
-/** Throws `bad_checkpoint` for an origin that no checkpoint can have. */
-export function checkOrigin(origin: string): void {
-  if (origin === "" || NOT_IN_AN_ORIGIN.test(origin)) {
-    throw new CairnError("bad_checkpoint", { detail: "the origin is empty or has a control character" });
-  }
+/** True for an origin that a checkpoint can have. */
+export function isValidOrigin(origin: string): boolean {
+  return origin !== "" && !NOT_IN_AN_ORIGIN.test(origin);
 }
 
 class ListError extends Error {}
@@ -123,7 +122,7 @@ function parseLine(content: string): { keyword: "vkey" | "origin" | "qpd" | "con
 function parseField(keyword: "origin" | "qpd" | "contact", value: string): Partial<ListedLog> {
   if (keyword === "contact") return { contact: value };
   if (keyword === "origin") {
-    checkOrigin(value);
+    if (!isValidOrigin(value)) throw new ListError(BAD_ORIGIN);
     return { origin: value };
   }
   const qpd = Number(value);
