@@ -98,9 +98,9 @@ export async function runServer(
       logger.fatal({ event: "stop_timeout" }, "stopping took too long");
       process.exit(EXIT.no);
     }, STOP_MAX_MS);
-    const closing = app?.close();
+    // The listener last: requests that wait for a proof get it in the last round, and new ones are told `draining`.
     await log.close();
-    await closing;
+    await app?.close();
     keys?.close();
     metrics.close();
     clearTimeout(deadline);
