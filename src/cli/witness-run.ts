@@ -211,8 +211,9 @@ export const runWitness = defineCommand(
 async function readList(path: string, state: WitnessState, logger: Logger): Promise<void> {
   const bytes = await readUpTo(path, LOG_LIST_MAX_BYTES);
   if (bytes.length > LOG_LIST_MAX_BYTES) throw usageError(`${path} is over ${LOG_LIST_MAX_BYTES} bytes`);
-  const listed = withAllKeys(parseLogList(bytes));
-  const unlike = differences(state.logs(), listed);
+  const known = state.logs();
+  const listed = withAllKeys(parseLogList(bytes, new Set(known.flatMap(({ keys }) => keys))));
+  const unlike = differences(known, listed);
   const added = state.discover(listed);
   logger.info({ event: "list_read", path, listed: listed.length, added: added.length }, "list of logs read");
   for (const { origin, newKeys } of unlike) {

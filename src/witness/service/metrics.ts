@@ -55,7 +55,9 @@ export class WitnessMetrics {
       "cairn_witness_requests_total",
       "counter",
       "Answered requests.",
-      [...this.#requests].sort().map(([labels, count]) => [`{${labels}}`, count]),
+      [...this.#requests]
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([labels, count]) => [`{${labels}}`, count]),
     );
     series(
       "cairn_witness_inconsistent_total",

@@ -8,7 +8,7 @@ import { cosignatureTime, noblePrimitives, verifierFor } from "../../../src/core
 import { type NoteSignature, type NoteVerifier, parseSignatureLines } from "../../../src/core/note.ts";
 import { parseVkey, SIGNATURE_TYPE } from "../../../src/core/vkey.ts";
 import type { Target } from "./target.ts";
-import { type CheckpointOptions, type LogShape, TestLog } from "./test-log.ts";
+import type { CheckpointOptions, LogShape, TestLog } from "./test-log.ts";
 
 export type Level =
   | "MUST"

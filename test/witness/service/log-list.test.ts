@@ -74,6 +74,11 @@ describe("lists", () => {
     expect(() => list(...lines)).toThrow(`line ${line}:`);
   });
 
+  test("a key that was checked before is taken as it is, under the same origin", () => {
+    const bytes = encodeUtf8(`logs/v0\nvkey ${vkeyA}\nvkey ${vkeyB}\norigin other\n`);
+    expect(parseLogList(bytes, new Set([vkeyA, vkeyB]))).toEqual(parseLogList(bytes));
+  });
+
   test("an empty file and one that is not UTF-8 are refused", () => {
     expect(() => parseLogList(new Uint8Array())).toThrow(refusal("bad_log_list"));
     expect(() => parseLogList(Uint8Array.of(0xff))).toThrow(refusal("bad_log_list"));

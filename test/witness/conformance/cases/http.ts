@@ -23,10 +23,10 @@ export const http: readonly ConformanceCase[] = [
       const agent = new Agent({ keepAlive: true, maxSockets: 1 });
       let connections = 0;
       const counting = agent.createConnection.bind(agent);
-      agent.createConnection = ((...args: Parameters<typeof counting>) => {
+      agent.createConnection = (...args: Parameters<typeof counting>) => {
         connections++;
         return counting(...args);
-      }) as typeof agent.createConnection;
+      };
       try {
         for (let size = 0; size < 5; size++) {
           c.cosigned(await c.add(c.log.request(size, size + 1), { agent }), c.log.text(size + 1));
