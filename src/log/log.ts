@@ -146,7 +146,7 @@ export async function takePlaces(
     return { locks, store, patient: patient(store, options), state };
   } catch (error) {
     await store?.close();
-    for (const lock of locks.reverse()) await lock.release();
+    for (const lock of locks.reverse()) lock.release();
     throw error;
   }
 }
@@ -184,7 +184,7 @@ function patient(store: ObjectStore, { clock, events }: PlacesOptions): ObjectSt
 export async function release(held: Held): Promise<void> {
   await held.state.close();
   await held.store.close();
-  for (const lock of [...held.locks].reverse()) await lock.release();
+  for (const lock of [...held.locks].reverse()) lock.release();
 }
 
 async function createIfAsked(options: LogOptions, { patient: store, state }: Held): Promise<void> {

@@ -131,9 +131,7 @@ class SqliteWitnessState implements WitnessState {
     this.#database = database;
     this.#path = path;
     this.location = `sqlite:${path}`;
-    this.#cosigned = database
-      .prepare("SELECT size, root FROM cosigned WHERE origin = ?")
-      .safeIntegers(true) as SqliteStatement;
+    this.#cosigned = database.prepare("SELECT size, root FROM cosigned WHERE origin = ?").safeIntegers(true);
     this.#insert = database.prepare(
       "INSERT INTO cosigned (origin, origin_hash, size, root, note) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     );

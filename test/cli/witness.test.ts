@@ -386,5 +386,6 @@ test("every verifier key that it prints can be parsed", async () => {
     "--json",
   ]);
   const [value] = result.json();
-  expect((value?.vkeys as string[]).map((vkey) => parseVkey(vkey).type)).toEqual([0x04]);
+  const vkeys = value?.vkeys as string[];
+  expect(vkeys.map((vkey) => parseVkey(vkey).type)).toEqual([0x04]);
 });

@@ -86,7 +86,9 @@ describe.each(PAGES)("%s", (page) => {
 
   test("the npm scripts that it names exist", () => {
     const { scripts } = JSON.parse(textOf("package.json")) as { scripts: Record<string, string> };
-    const named = codeOf(text).flatMap((code) => [...code.matchAll(/npm (?:run |(?=test|start))([a-z0-9:]+)/g)]);
+    const named = codeOf(text).flatMap((code) => [
+      ...code.matchAll(/npm (?:run |(?=test|start))([a-z0-9:]+)/g),
+    ]);
     expect(named.map(([, name]) => name as string).filter((name) => !(name in scripts))).toEqual([]);
   });
 

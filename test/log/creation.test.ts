@@ -137,7 +137,7 @@ describe("nothing is created", () => {
     world.memory.plant(HEAD_KEY, other.memory.contents().get(HEAD_KEY) as Uint8Array);
     writeFileSync(creatingPath(world.databasePath), `${ID}\n`);
     expect(await world.refusal({ create: true })).toBe("creation_unfinished");
-    expect(await (world.database.state as MemoryState | null)?.reopen().identity()).toBeNull();
+    expect(await world.database.state?.reopen().identity()).toBeNull();
   });
 
   it("where a head of size 0 with the right id is signed by another key", async () => {

@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { CairnError, isCairnError } from "../../src/core/errors.ts";
+import { type CairnError, isCairnError } from "../../src/core/errors.ts";
 import { parseTlogProof } from "../../src/core/tlog-proof.ts";
 import { loadTable, saveTable, tablePath } from "../../src/log/leaf-table-file.ts";
 import { LeafTable, TABLE_KEY_BYTES } from "../../src/log/leaf-table.ts";

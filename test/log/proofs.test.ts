@@ -167,7 +167,7 @@ describe("a proof that is waited for", () => {
 
   it("is never given where it does not lead to the root", async () => {
     const log = rig();
-    const wrong = log.wait(3, leaves[4] as Uint8Array);
+    const wrong = log.wait(3, leaves[4]);
     await turns();
     expect(wrong.error?.code).toBe("internal");
     const damaged = rig({

@@ -134,7 +134,7 @@ class Rig {
           await turns(1);
         },
         fail: async (error) => {
-          reject(error as Error);
+          reject(error);
           await turns(1);
         },
       });
@@ -381,7 +381,7 @@ describe("sequencing", () => {
         answer(known[index] as Uint8Array);
       }
       await rig.drain();
-      expect(rig.reads.map(({ index }) => index).sort()).toEqual([0, 0, 1, 1]);
+      expect(rig.reads.map(({ index }) => index).sort((a, b) => a - b)).toEqual([0, 0, 1, 1]);
       expect(answers.map(({ receipt }) => [receipt?.index, receipt?.duplicate])).toEqual([
         [2, false],
         [2, true],

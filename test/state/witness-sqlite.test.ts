@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { asHash } from "../../src/core/hash.ts";
-import { StateError } from "../../src/state/state.ts";
+import type { StateError } from "../../src/state/state.ts";
 import { openWitnessState } from "../../src/state/witness-sqlite.ts";
 import type { WitnessedLog, WitnessState } from "../../src/state/witness-state.ts";
 import { refusal } from "../core/refusal.ts";
