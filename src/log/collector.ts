@@ -73,8 +73,14 @@ export class Collector {
     while (this.#running !== null) await this.#running;
   }
 
-  async close(): Promise<void> {
+  /** Begins nothing more; the next start goes on. */
+  stop(): void {
     this.#stop.abort();
+  }
+
+  /** Stops, and resolves when nothing is under way. */
+  async close(): Promise<void> {
+    this.stop();
     await this.#running;
   }
 

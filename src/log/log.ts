@@ -828,6 +828,9 @@ class RunningLog implements OwnedLog {
     this.#sequencer?.abort(new CairnError("store_unavailable", { cause: error }));
     this.#integrator.stop(error);
     this.#writer.stop(error);
+    // A round would find the integrator stopped, end, and begin again at once.
+    this.#publisher.stop();
+    this.#collector.stop();
     this.#proofs.close();
     this.#stop.abort();
     this.#o.events.trouble("stopped", error.message, error);

@@ -169,12 +169,17 @@ export class Publisher {
     await this.#round;
   }
 
-  /** Stops where it stands; the next start goes on. Resolves when nothing is under way. */
-  async close(): Promise<void> {
+  /** Begins nothing more and waits for nothing more; the next start goes on. */
+  stop(): void {
     this.#stop.abort();
     this.#o.cosigner?.close();
     this.#cancelTimer?.();
     this.#cancelTimer = null;
+  }
+
+  /** Stops, and resolves when nothing is under way. */
+  async close(): Promise<void> {
+    this.stop();
     await this.#round;
   }
 

@@ -113,6 +113,7 @@ async function rig({ store = new MemoryStore(), rows = [], mendSizes = [] }: Set
     monotonic: () => clock.monotonic(),
     mendSizes: new Set(mendSizes),
     mendEnd: next,
+    syncedSize: 0,
     signedBefore: { size: 0, root: hasher.tree.empty() },
     onFatal: (error) => fatal.push(error),
   });
@@ -339,6 +340,7 @@ describe("integration after a start", () => {
       monotonic: () => 0,
       mendSizes: new Set([520]),
       mendEnd: 600,
+      syncedSize: 0,
       signedBefore: { size: 520, root: naiveSha256() },
       onFatal: (error) => fatal.push(error),
     });

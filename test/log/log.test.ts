@@ -365,6 +365,10 @@ describe("a log that stops by itself", () => {
       reasons: [{ code: "commit_unknown" }],
     });
     expect((await log.running().read("entries", 0, 0, 5)).bytes.length).toBeGreaterThan(0);
+    // It asks for nothing any more: no round begins over and over.
+    const asked = log.effects.length;
+    await log.pass(5000);
+    expect(log.effects.length).toBe(asked);
     await log.close();
     const next = await world.start();
     // The row was applied: the same entry has its index, and nobody was told of it before.

@@ -388,13 +388,13 @@ describe("sequencing", () => {
       ]);
     });
 
-    it("is refused with store_unavailable where the read fails, with its own code where it has one", async () => {
+    it("is refused with store_unavailable where the read fails, whatever the reason", async () => {
       const rig = new Rig({ committed: 2, inMemory: () => false });
       const answers = [rig.add(entryOf(0)), rig.add(entryOf(1))];
       rig.reads[0]?.fail(new Error("EIO"));
       rig.reads[1]?.fail(new CairnError("tile_missing"));
       await turns();
-      expect(answers.map(({ error }) => error?.code)).toEqual(["store_unavailable", "tile_missing"]);
+      expect(answers.map(({ error }) => error?.code)).toEqual(["store_unavailable", "store_unavailable"]);
       expect(rig.clock.pending).toBe(0);
     });
 
@@ -472,6 +472,17 @@ describe("sequencing", () => {
       await rig.drain();
       expect([next.receipt?.index, rig.leaves.length]).toEqual([0, 1]);
       expect(rig.sequencer.waitingEntries).toBe(0);
+    });
+
+    it("beside somebody's long write: its group is refused with store_unavailable, and the next group goes on", async () => {
+      const rig = new Rig();
+      const lost = rig.add(entryOf(0));
+      const commit = await rig.next();
+      const next = rig.add(entryOf(1));
+      await commit.fail(new StateError("held by another process", { outcome: "not_applied", busy: true }));
+      expect([lost.error?.code, rig.noSpace, rig.fatal]).toEqual(["store_unavailable", 0, []]);
+      await rig.drain();
+      expect([next.receipt?.index, rig.leaves.length]).toEqual([0, 1]);
     });
 
     it.each([

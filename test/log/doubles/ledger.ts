@@ -40,6 +40,14 @@ export class Ledger {
     };
   }
 
+  /** What was signed by an earlier one, remembered here too. */
+  remember(earlier: Ledger): void {
+    for (const head of earlier.signed) {
+      this.#roots.set(head.size, head.root);
+      this.signed.push(head);
+    }
+  }
+
   /** A signed head that never left its process may be signed otherwise by the next, where the test allows it. */
   forget(size: number): void {
     this.#roots.delete(size);

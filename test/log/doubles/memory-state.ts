@@ -105,6 +105,11 @@ export class MemoryState implements State {
     return rows;
   }
 
+  async bytesFrom(from: number): Promise<number> {
+    const rows = await this.readRows(from, Number.MAX_SAFE_INTEGER);
+    return rows.reduce((sum, row) => sum + row.bytes.length, 0);
+  }
+
   async readHashes(from: number, maxRows: number): Promise<Row[]> {
     this.#check();
     return this.#from(from)

@@ -95,15 +95,27 @@ export class World {
   readonly processes: LogProcess[] = [];
   #largestSeen = -1;
 
-  constructor(options: WorldOptions = {}) {
+  constructor(options: WorldOptions = {}, onFinished: (end: () => Promise<void>) => void = onTestFinished) {
     this.memory = new MemoryStore({ durableOnWrite: options.durableOnWrite ?? false });
     this.keys = this.ledger.keys();
     this.folder = mkdtempSync(join(existsSync(IN_MEMORY) ? IN_MEMORY : tmpdir(), "cairn-test-"));
     this.databasePath = join(this.folder, "log.db");
-    onTestFinished(async () => {
-      for (const process of this.processes) await process.end();
-      rmSync(this.folder, { recursive: true, force: true });
-    });
+    onFinished(() => this.remove());
+  }
+
+  /** Another world that begins where this one ended: its processes have stopped. */
+  copy(): World {
+    const copy = new World();
+    copy.memory = this.memory.copy();
+    if (this.database.state !== null) copy.restoreDatabase(this.database.state);
+    const table = tablePath(this.databasePath);
+    if (existsSync(table)) writeFileSync(tablePath(copy.databasePath), readFileSync(table));
+    for (const [key, index] of this.acknowledged) copy.acknowledged.set(key, index);
+    for (const key of this.submitted) copy.submitted.add(key);
+    copy.left.push(...this.left);
+    copy.ledger.remember(this.ledger);
+    copy.#largestSeen = this.#largestSeen;
+    return copy;
   }
 
   /** Starts a log on this world; rejects with the refusal. */
@@ -139,6 +151,11 @@ export class World {
       fromHead: options.fromHead ?? false,
     });
     return settled("recovery", [process.clock], recovering);
+  }
+
+  async remove(): Promise<void> {
+    for (const process of this.processes) await process.end();
+    rmSync(this.folder, { recursive: true, force: true });
   }
 
   /** What lies beside the database is there exactly where a database is: the file is looked for, its content is not. */
@@ -375,13 +392,11 @@ export class LogProcess {
       "everything is published and collected",
       () => {
         if (this.failure !== null) return true;
-        const { state } = this.#slot;
         const size = this.running().published()?.size;
-        const synced = state?.look().syncedSize ?? 0;
         return (
           size === this.running().status().nextIndex &&
           this.rounds.length > 0 &&
-          synced >= size - (size % TILE_WIDTH) &&
+          this.isCollected(size) &&
           this.answers.every(({ times }) => times > 0)
         );
       },
@@ -389,6 +404,19 @@ export class LogProcess {
     );
     // The collector's last step follows what it records.
     await turns(20);
+  }
+
+  /** Whether every bundle that is full at that size is collected. */
+  isCollected(size: number): boolean {
+    return (this.#slot.state?.look().syncedSize ?? 0) >= size - (size % TILE_WIDTH);
+  }
+
+  /** What the network or the database's thread still held of this process's calls. */
+  async applyLate(): Promise<void> {
+    await this.#state.applyLate();
+    // Its own connection to the store is closed; what is under way is not.
+    this.#handle.reopen();
+    await this.store.applyLate();
   }
 
   /** Time passes, a second of it unless said otherwise. */
