@@ -5,6 +5,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { CairnError } from "../../core/errors.ts";
 import { SIGNATURE_TYPE } from "../../core/vkey.ts";
 import type { LogStatus } from "../../log/api.ts";
@@ -16,6 +17,7 @@ const HOST = "127.0.0.1";
 /** How long a start, and a stop, may take. */
 const START_MS = 30_000;
 const STOP_MS = 60_000;
+const READY_POLL_MS = 10;
 const REMEMBERED_LINES = 5;
 /** Nothing else of the environment reaches the log: its settings are the defaults. */
 const PASSED_ON = ["PATH", "HOME", "TMPDIR", "NODE_OPTIONS"];
@@ -39,7 +41,7 @@ export class Server {
   readonly #process: ChildProcess;
   readonly #errors: string[];
 
-  /** Creates a log in `folder`, which exists, and waits until it listens. */
+  /** Creates a log in `folder`, which exists, and waits until it takes entries. */
   static async start(folder: string, environment: Environment): Promise<Server> {
     const keyFile = join(folder, "key");
     await createKeyFile(keyFile, ORIGIN, SIGNATURE_TYPE.ed25519);
@@ -71,7 +73,11 @@ export class Server {
       const { url, vkeys } = JSON.parse(line ?? "{}") as { url?: string; vkeys?: readonly string[] };
       const vkey = vkeys?.[0];
       if (url === undefined || vkey === undefined || child.pid === undefined) throw new Error("no address");
-      return new Server(child, errors, Number(new URL(url).port), child.pid, vkey, join(folder, "tiles"));
+      const port = Number(new URL(url).port);
+      const server = new Server(child, errors, port, child.pid, vkey, join(folder, "tiles"));
+      // It listens before it takes entries: until then they are refused with `starting`.
+      while (!(await server.#isReady(late))) await sleep(READY_POLL_MS);
+      return server;
     } catch (cause) {
       child.kill("SIGKILL");
       const said = errors.length === 0 ? String(cause) : errors.join("; ");
@@ -97,6 +103,12 @@ export class Server {
 
   get url(): string {
     return `http://${this.host}:${this.port}`;
+  }
+
+  async #isReady(signal: AbortSignal): Promise<boolean> {
+    const answer = await fetch(`${this.url}/ready`, { signal });
+    await answer.arrayBuffer();
+    return answer.ok;
   }
 
   async progress(): Promise<Progress> {
