@@ -83,6 +83,8 @@ export async function createLog(options: LogOptions, store: ObjectStore, state: 
   }
   if (rest !== null)
     throw new CairnError("creation_unfinished", { detail: `${store.location} holds ${rest} already` });
+  // A store that ignores conditions gets no head either.
+  await store.probe();
 
   const databaseId = begun ?? randomBytes(16).toString("hex");
   if (begun === null) {

@@ -9,7 +9,7 @@ import { createNodeBulkHasher } from "../../src/cli/node-bulk-hasher.ts";
 import { nodeHasher } from "../../src/cli/node-hasher.ts";
 import { readTrust } from "../../src/cli/trust.ts";
 import { fsck } from "../../src/client/fsck.ts";
-import { bundleOffsets } from "../../src/core/bundle.ts";
+import { decodeBundle } from "../../src/core/bundle.ts";
 import { type CairnError, isCairnError } from "../../src/core/errors.ts";
 import { entriesPath } from "../../src/core/tile-path.ts";
 import { TILE_WIDTH } from "../../src/core/tile.ts";
@@ -131,6 +131,19 @@ export class Bucket {
     return head === undefined ? -1 : sizeOf(Buffer.from(parseHead(head).note));
   }
 
+  /** The published entries, in order, with their indices. */
+  entries(): [string, number][] {
+    const contents = this.server.contents();
+    const size = this.published;
+    const entries: [string, number][] = [];
+    for (let index = 0; index * TILE_WIDTH < size; index++) {
+      const bundle = contents.get(entriesPath(index, Math.min(TILE_WIDTH, size - index * TILE_WIDTH)));
+      if (bundle === undefined) throw new Error(`there is no bundle ${index}`);
+      for (const entry of decodeBundle(bundle)) entries.push([keyOf(entry), entries.length]);
+    }
+    return entries;
+  }
+
   /**
    * Nothing forked, nothing immutable changed, everything under the checkpoint is there and right, every acknowledgement
    * stands at its index, and the bucket holds these keys and no others. `superseded` and `quarantined`: such may be left.
@@ -139,8 +152,13 @@ export class Bucket {
     allowed: { superseded?: true; quarantined?: true; lost?: ReadonlySet<string> } = {},
   ): Promise<void> {
     expect(this.ledger.violations).toEqual([]);
-    expect(this.server.violations).toEqual([]);
     const contents = this.server.contents();
+    // What was a leftover of nobody's head may have been replaced by its owner, and is kept aside.
+    const aside = [...contents.keys()].filter((key) => key.startsWith("state/quarantine/"));
+    const changed = this.server.violations.filter(
+      (key) => !aside.some((each) => each.endsWith(`-${key.replaceAll("/", "_")}`)),
+    );
+    expect(changed).toEqual([]);
     const report = await fsck({
       source: {
         get: async (path) => contents.get(path) ?? null,
@@ -161,14 +179,9 @@ export class Bucket {
     for (const signed of this.ledger.signed) expect(signed.size).toBeLessThanOrEqual(size);
 
     const found = new Map<string, number>();
-    for (let index = 0; index * TILE_WIDTH < size; index++) {
-      const bundle = contents.get(entriesPath(index, Math.min(TILE_WIDTH, size - index * TILE_WIDTH)));
-      const offsets = bundleOffsets(bundle as Uint8Array);
-      for (let i = 0; i + 1 < offsets.length; i++) {
-        const entry = (bundle as Uint8Array).subarray((offsets[i] as number) + 2, offsets[i + 1]);
-        expect(found.has(keyOf(entry)), `an entry stands twice`).toBe(false);
-        found.set(keyOf(entry), index * TILE_WIDTH + i);
-      }
+    for (const [entry, index] of this.entries()) {
+      expect(found.has(entry), "an entry stands twice").toBe(false);
+      found.set(entry, index);
     }
     for (const [entry, index] of this.acknowledged) {
       if (allowed.lost?.has(entry) !== true) expect(found.get(entry), entry).toBe(index);
@@ -255,14 +268,14 @@ export class BucketLog {
       if (isCairnError(outcome)) continue;
       const key = keyOf(entries[i] as Uint8Array);
       const before = this.#bucket.acknowledged.get(key);
-      if (before !== undefined && before !== (outcome as Receipt).index) throw new Error(`${key} moved`);
-      this.#bucket.acknowledged.set(key, (outcome as Receipt).index);
+      if (before !== undefined && before !== outcome.index) throw new Error(`${key} moved`);
+      this.#bucket.acknowledged.set(key, outcome.index);
     }
     return outcomes;
   }
 
-  /** Everything committed is published and what can be collected is; or the log has stopped. */
-  async quiet(): Promise<void> {
+  /** Everything committed is published and collected, superseded objects too unless these may stay; or the log has stopped. */
+  async quiet(superseded = false): Promise<void> {
     await eventually("everything is published and collected", () => {
       if (this.failure !== null) return true;
       const size = this.log.published()?.size;
@@ -272,7 +285,7 @@ export class BucketLog {
         size === this.log.status().nextIndex &&
         this.rounds.length > 0 &&
         syncedSize >= size - (size % TILE_WIDTH) &&
-        !this.#bucket.hasSuperseded()
+        (superseded || !this.#bucket.hasSuperseded())
       );
     });
   }

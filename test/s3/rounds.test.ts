@@ -111,7 +111,7 @@ it("collapses many readers of one object that is not at hand into one read of th
   const second = await bucket.start();
   await second.quiet();
   const before = bucket.server.requests.length;
-  const reads = Array.from({ length: 100 }, () => second.log.read("entries", 0, 0, 256));
+  const reads = Array.from({ length: 100 }, async () => second.log.read("entries", 0, 0, 256));
   for (const object of await Promise.all(reads)) expect(object.bytes.length).toBeGreaterThan(256);
   await second.log.read("entries", 0, 0, 256);
   expect(bucket.server.requests.slice(before).map(({ key }) => key)).toEqual(["tile/entries/000"]);
