@@ -42,3 +42,6 @@ export const CLOSE_GRACE_MS = 5000;
 
 /** Clients whose rate is counted at the same time; beyond that, the one unseen for longest is forgotten. */
 export const RATE_LIMIT_CLIENTS = 50_000;
+
+/** How long the answer to a bundle may stand still because its client does not read. */
+export const SEND_STALL_MS = 30_000;

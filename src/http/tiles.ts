@@ -9,6 +9,7 @@ import type { LogRead, ReadObject } from "../log/api.ts";
 import { etagMatches, gzipEtag, prefersGzip } from "./negotiate.ts";
 import { pathOf } from "./parameters.ts";
 import type { Refuse } from "./refuse.ts";
+import { SEND_STALL_MS } from "./limits.ts";
 import { BYTES_TYPE, CORS, send, sendNotModified } from "./send.ts";
 
 const IMMUTABLE = "public, max-age=31536000, immutable";
@@ -96,6 +97,8 @@ function serveBundle(raw: IncomingMessage, res: ServerResponse, object: ReadObje
     return;
   }
   headers.push("Content-Type", BYTES_TYPE);
+  // A bundle can have 16 MiB, and what a client does not read is held for it: one that stops reading is cut off.
+  res.setTimeout(SEND_STALL_MS, () => res.destroy());
   if (!compress || object.gzip === undefined) {
     send(res, 200, headers, object.bytes);
     return;

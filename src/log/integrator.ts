@@ -35,6 +35,8 @@ export interface IntegratorOptions {
    */
   readonly mendSizes: ReadonlySet<number>;
   readonly mendEnd: number;
+  /** Full objects up to here are recorded as synced. */
+  readonly syncedSize: number;
   /** The newest head that was signed before this process: nothing is integrated beyond it unless our root is the same. */
   readonly signedBefore: { readonly size: number; readonly root: Uint8Array };
   /** Rows could not be read back: the process cannot go on. */
@@ -217,11 +219,11 @@ export class Integrator {
       const bytes = concatBundle(this.#bundle);
       this.#bundle.length = 0;
       this.#digests.set(tile.index, this.#o.hasher.tree.sha256(bytes));
-      this.#write(entriesPath(tile.index), bytes, tileEnd(0, tile.index, TILE_WIDTH));
+      this.#write(entriesPath(tile.index), bytes, tileEnd(0, tile.index, TILE_WIDTH), true);
       this.#becameFull(entriesPath(tile.index), 0, tile.index);
       this.#o.onTile(path, tile.bytes);
     }
-    this.#write(path, tile.bytes, tileEnd(tile.level, tile.index, tile.width));
+    this.#write(path, tile.bytes, tileEnd(tile.level, tile.index, tile.width), true);
     this.#becameFull(path, tile.level, tile.index);
   }
 
@@ -253,8 +255,10 @@ export class Integrator {
     return true;
   }
 
-  #write(key: string, bytes: Uint8Array, end: number): void {
-    this.#o.writer.write({ key, bytes, end, mode: end > this.#o.mendEnd ? "create" : "mend" });
+  #write(key: string, bytes: Uint8Array, end: number, isFull = false): void {
+    const { mendEnd, syncedSize } = this.#o;
+    const mode = end > mendEnd ? "create" : isFull && end <= syncedSize ? "keep" : "mend";
+    this.#o.writer.write({ key, bytes, end, mode });
   }
 }
 

@@ -2,6 +2,7 @@
 // start goes on. It puts the parts together and owns what they share: what is published, what waits, why it stopped.
 
 import { randomBytes } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { basename, dirname } from "node:path";
 import { CairnError } from "../core/errors.ts";
 import { decodeUtf8 } from "../core/bytes.ts";
@@ -54,6 +55,8 @@ const TAKE_ATTEMPTS = 3;
 /** What a stop grants its last round. */
 const LAST_ROUND_MS = 10_000;
 const TILE_READS_AT_ONCE = 16;
+/** Of the database's id, in entity tags. */
+const ETAG_PREFIX_DIGITS = 12;
 /** Rows hashed into the table in one read. */
 const TABLE_ROWS_AT_ONCE = 256;
 /** The table is saved when it has grown by this share of itself, and by this many entries, since the last time. */
@@ -300,6 +303,8 @@ class RunningLog implements OwnedLog {
   /** Committed and unpublished, oldest first: where each commit ended, its bytes, and when it was. */
   readonly #unpublished: { readonly end: number; readonly bytes: number; readonly at: number }[] = [];
   #unpublishedBytes = 0;
+  /** Ends the making of the deduplication table, which may be waiting for a store that is away. */
+  readonly #fillStop = new AbortController();
   #draining = false;
   /** `state/head` says so: read-only for ever. */
   readonly #frozen: boolean;
@@ -328,7 +333,10 @@ class RunningLog implements OwnedLog {
       await state.recordPublished({ size: published.size, note: published.bytes });
     }
     const sizes = await state.witnessSizes();
-    return new RunningLog(options, held, judged, head, stop, identity.databaseId, sizes);
+    const waiting = await state.bytesFrom(published?.size ?? 0);
+    // Whatever waits for the store listens to one of the two.
+    setMaxListeners(0, stop.signal);
+    return new RunningLog(options, held, judged, head, stop, identity.databaseId, sizes, waiting);
   }
 
   private constructor(
@@ -339,6 +347,7 @@ class RunningLog implements OwnedLog {
     stop: AbortController,
     databaseId: string,
     witnessSizes: ReadonlyMap<string, number>,
+    unpublishedBytes: number,
   ) {
     const { keys, limits, clock, hasher, events } = options;
     const { store, state } = held;
@@ -346,6 +355,7 @@ class RunningLog implements OwnedLog {
     this.origin = keys.origin;
     this.vkeys = keys.signers.map((signer) => signer.vkey);
     this.policyText = options.witnesses === null ? null : decodeUtf8(printPolicy(options.witnesses.policy));
+    setMaxListeners(0, this.#fillStop.signal);
     this.#o = options;
     this.#held = held;
     this.#stop = stop;
@@ -361,6 +371,11 @@ class RunningLog implements OwnedLog {
     this.#trusted = Math.max(snapshot.firstRetained, snapshot.syncedSize);
     this.#mendEnd = snapshot.nextIndex;
     this.#frozen = judged.head.record.frozen;
+    if (snapshot.nextIndex > (published?.size ?? 0)) {
+      // What waited before this start goes on waiting: it counts towards the backlog, and its time from here.
+      this.#unpublished.push({ end: snapshot.nextIndex, bytes: unpublishedBytes, at: clock.monotonic() });
+      this.#unpublishedBytes = unpublishedBytes;
+    }
 
     const onFatal = (error: CairnError): void => this.#die(error);
     const onTrouble = (what: string, key: string, error: unknown): void => events.trouble(what, key, error);
@@ -375,6 +390,7 @@ class RunningLog implements OwnedLog {
     this.#reader = new Reader({
       store,
       publishedSize: () => this.#published?.size ?? null,
+      etagPrefix: databaseId.slice(0, ETAG_PREFIX_DIGITS),
       inFlight: (key) => this.#writer.inFlight(key),
     });
     this.#backlog = new Backlog(state, snapshot.nextIndex, hasher);
@@ -389,6 +405,7 @@ class RunningLog implements OwnedLog {
       monotonic: () => clock.monotonic(),
       mendSizes: new Set([signed.size, published?.size ?? 0, Math.max(judged.checkpointSize, 0)]),
       mendEnd: snapshot.nextIndex,
+      syncedSize: snapshot.syncedSize,
       signedBefore: signed,
       onFatal,
     });
@@ -444,7 +461,7 @@ class RunningLog implements OwnedLog {
       onTrouble: (error) => events.trouble("space_unknown", options.places.databasePath, error),
     });
     for (const { key, bytes } of restored.repairs) {
-      this.#writer.write({ key, bytes, end: snapshot.firstRetained, mode: "mend" });
+      this.#writer.write({ key, bytes, end: snapshot.firstRetained, mode: "keep" });
     }
     if (!this.#frozen) this.#publisher.start();
     this.#space.start();
@@ -453,7 +470,7 @@ class RunningLog implements OwnedLog {
     );
     void this.#mended(signed.size);
     this.writable = this.#prepare(snapshot.nextIndex).catch((error: unknown) => {
-      if (this.#closing === null && this.#failure === null) this.#die(fatalError(error));
+      if (!this.#isStopping() && this.#failure === null) this.#die(fatalError(error));
     });
   }
 
@@ -462,7 +479,8 @@ class RunningLog implements OwnedLog {
   }
 
   async checkpointAt(size: number): Promise<Uint8Array | null> {
-    if (this.#published?.size === size) return this.#published.note;
+    if (this.#published === null || size > this.#published.size) return null;
+    if (this.#published.size === size) return this.#published.note;
     return this.#held.state.publishedNote(size);
   }
 
@@ -536,7 +554,7 @@ class RunningLog implements OwnedLog {
       });
     }
     return {
-      ready: reasons.length === 0,
+      ready: reasons.every(({ code }) => code === "waiting_for_first_entry"),
       integratedSize: this.#publisher.signedSize,
       nextIndex: this.#backlog.end,
       publishedSize: this.#published?.size ?? null,
@@ -580,6 +598,7 @@ class RunningLog implements OwnedLog {
 
   drain(): void {
     this.#draining = true;
+    this.#fillStop.abort();
     this.#sequencer?.refuse(new CairnError("draining"));
   }
 
@@ -670,7 +689,7 @@ class RunningLog implements OwnedLog {
     const store = patientStore(this.#held.store, {
       clock,
       patienceMs: Number.POSITIVE_INFINITY,
-      stop: this.#stop.signal,
+      stop: this.#fillStop.signal,
       onTrouble: (what, key, error) => events.trouble(what, key, error),
     });
     const last = Math.ceil(end / TILE_WIDTH);
@@ -690,7 +709,7 @@ class RunningLog implements OwnedLog {
       }
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
-    for (const { key, bytes } of repairs) this.#writer.write({ key, bytes, end: 0, mode: "mend" });
+    for (const { key, bytes } of repairs) this.#writer.write({ key, bytes, end: 0, mode: "keep" });
   }
 
   /** From rows where the database has them, else from tiles; rows may be collected while this goes on. */
@@ -833,6 +852,7 @@ class RunningLog implements OwnedLog {
     this.#collector.stop();
     this.#proofs.close();
     this.#stop.abort();
+    this.#fillStop.abort();
     this.#o.events.trouble("stopped", error.message, error);
     this.#fail(error);
   }

@@ -46,9 +46,10 @@ export interface ObjectToWrite {
   readonly end: number;
   /**
    * `create`: it is new. `mend`: this process has just become the owner and what is there may be damaged or left over;
-   * on a store that needs syncing it is written anew whatever is there.
+   * on a store that needs syncing it is written anew whatever is there. `keep`: it is recorded as synced, and rows were or
+   * will be dropped on the strength of that, so it is left alone where it is right, and synced again where it is not.
    */
-  readonly mode: "create" | "mend";
+  readonly mode: "create" | "mend" | "keep";
 }
 
 export class ObjectWriter {
@@ -170,12 +171,14 @@ export class ObjectWriter {
   /** True where the object now stands with these bytes. */
   async #attempt(object: ObjectToWrite): Promise<boolean> {
     const { store } = this.#o;
-    if (object.mode === "mend" && !store.durableOnWrite) {
+    if (object.mode !== "create" && !store.durableOnWrite) {
       const before = await this.#look(object.key);
-      if (before !== null && !equalBytes(before.bytes, object.bytes))
-        await this.#quarantine(object.key, before.bytes);
+      const isRight = before !== null && equalBytes(before.bytes, object.bytes);
+      if (isRight && object.mode === "keep") return true;
+      if (before !== null && !isRight) await this.#quarantine(object.key, before.bytes);
       // After a power loss a page can read well and not be on the disk, so nothing that was not synced is trusted.
       await store.overwrite(object.key, object.bytes);
+      if (object.mode === "keep") await store.sync([object.key]);
       return true;
     }
     const created = await store.create(object.key, object.bytes);

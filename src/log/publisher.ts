@@ -310,8 +310,9 @@ export class Publisher {
       try {
         return await write();
       } catch (error) {
-        if (!(error instanceof StateError) || error.outcome !== "not_applied" || !error.noSpace) throw error;
-        this.#trouble = "the database has no room to record a head";
+        if (!(error instanceof StateError) || error.outcome !== "not_applied") throw error;
+        if (!error.noSpace && !error.busy) throw error;
+        this.#trouble = `the database cannot record a head: ${error.message}`;
         this.#o.onTrouble("record_retried", "database", error);
       }
       await pause(this.#o.clock, wait, this.#stop.signal);

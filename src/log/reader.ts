@@ -1,7 +1,6 @@
 // Reads of tiles and bundles up to the published size: any width, cut from the full object or from the widest partial
 // one that was signed. A byte-bounded cache answers the hot ones at once; concurrent misses for one object are one read.
 
-import { createHash } from "node:crypto";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { LRUCache } from "lru-cache";
@@ -18,13 +17,16 @@ import type { ReadObject } from "./api.ts";
 export const CACHE_MAX_BYTES = 64 * 1024 * 1024;
 /** What an entry of the cache costs beside its bytes. */
 const CACHE_ENTRY_BYTES = 400;
-const ETAG_HEX = 32;
+/** Compressions at one time: they share the thread pool with the files that are written. */
+const GZIPS_AT_ONCE = 2;
 
 const compress = promisify(gzip);
 
 export interface ReaderOptions {
   readonly store: ObjectStore;
   readonly publishedSize: () => number | null;
+  /** Begins every entity tag: what tells this log's objects from another's at the same address. */
+  readonly etagPrefix: string;
   /** An object that was handed to the store and may not be there yet. */
   readonly inFlight: (key: string) => Uint8Array | null;
 }
@@ -33,8 +35,9 @@ export class Reader {
   readonly #o: ReaderOptions;
   readonly #cache = new LRUCache<string, CachedObject>({
     maxSize: CACHE_MAX_BYTES,
-    sizeCalculation: (object) => object.bytes.length + object.extra + CACHE_ENTRY_BYTES,
+    sizeCalculation: (object) => object.bytes.length + object.compressedBytes + CACHE_ENTRY_BYTES,
   });
+  readonly #compressing = new Set<Promise<void>>();
   readonly #misses = new Map<string, Promise<CachedObject>>();
 
   constructor(options: ReaderOptions) {
@@ -62,7 +65,7 @@ export class Reader {
 
   /** A level-0 tile that was just made: duplicates and readers ask for the newest first. */
   keep(path: string, bytes: Uint8Array): void {
-    this.#cache.set(path, new CachedObject(bytes));
+    this.#remember(path, bytes);
   }
 
   /** A tile that is in the cache or on its way to the store, else null. */
@@ -72,8 +75,8 @@ export class Reader {
 
   /** The first `width` hashes of a tile as a tree of `size`, whose objects are all stored, left it: published or not. */
   async at(size: number, level: number, index: number, width: number): Promise<Uint8Array> {
-    const { bytes } = await this.#widest("tile", level, index, tileWidthAt(level, index, size));
-    return bytes.subarray(0, width * HASH_BYTES);
+    const { object } = await this.#widest("tile", level, index, tileWidthAt(level, index, size));
+    return object.bytes.subarray(0, width * HASH_BYTES);
   }
 
   /**
@@ -81,15 +84,18 @@ export class Reader {
    * `store_unavailable` where the store cannot say.
    */
   async full(kind: "tile" | "entries", level: number, index: number): Promise<Uint8Array> {
+    return (await this.#full(kind, level, index)).bytes;
+  }
+
+  async #full(kind: "tile" | "entries", level: number, index: number): Promise<CachedObject> {
     const path = pathOf(kind, level, index, TILE_WIDTH);
     const cached = this.#cache.get(path);
-    if (cached !== undefined) return cached.bytes;
-    const object = await this.#once(path, async () => {
+    if (cached !== undefined) return cached;
+    return this.#once(path, async () => {
       const bytes = await this.#fetch(path);
       if (bytes === null) throw new CairnError("tile_missing", { detail: path });
       return checked(kind, path, bytes, TILE_WIDTH);
     });
-    return object.bytes;
   }
 
   async #load(
@@ -100,14 +106,13 @@ export class Reader {
     path: string,
     published: number,
   ): Promise<ReadObject> {
-    return this.#once(path, async () => {
-      const height = kind === "tile" ? level : 0;
-      const widest = tileWidthAt(height, index, published);
-      const whole = await this.#widest(kind, level, index, widest);
-      if (width === TILE_WIDTH || whole.width === width) return new CachedObject(whole.bytes);
-      const end = kind === "tile" ? width * HASH_BYTES : (bundleOffsets(whole.bytes)[width] as number);
-      return new CachedObject(whole.bytes.slice(0, end));
-    });
+    const widest = tileWidthAt(kind === "tile" ? level : 0, index, published);
+    const whole = await this.#widest(kind, level, index, widest);
+    if (whole.width === width) return whole.object;
+    const { bytes } = whole.object;
+    const end = kind === "tile" ? width * HASH_BYTES : (bundleOffsets(bytes)[width] as number);
+    // A view, and not kept: a bundle has 255 narrower ones, each of which could be asked for.
+    return new CutObject(bytes.subarray(0, end), this.#etagOf(path));
   }
 
   /** The full object, else the partial one that the published size left. */
@@ -116,21 +121,25 @@ export class Reader {
     level: number,
     index: number,
     widest: number,
-  ): Promise<{ bytes: Uint8Array; width: number }> {
+  ): Promise<{ object: CachedObject; width: number }> {
     if (widest < TILE_WIDTH) {
       const path = pathOf(kind, level, index, widest);
       const cached = this.#cache.get(path);
-      if (cached !== undefined) return { bytes: cached.bytes, width: widest };
-      const bytes = await this.#fetch(path);
-      if (bytes !== null) {
-        const object = checked(kind, path, bytes, widest);
-        this.#cache.set(path, object);
-        return { bytes: object.bytes, width: widest };
+      if (cached !== undefined) return { object: cached, width: widest };
+      try {
+        const object = await this.#once(path, async () => {
+          const bytes = await this.#fetch(path);
+          if (bytes === null) throw new CairnError("tile_missing", { detail: path });
+          return checked(kind, path, bytes, widest);
+        });
+        return { object, width: widest };
+      } catch (error) {
+        // Collected meanwhile: then the full one is there.
+        if (!isCairnError(error, "tile_missing")) throw error;
       }
-      // Collected meanwhile: then the full one is there.
     }
     try {
-      return { bytes: await this.full(kind, level, index), width: TILE_WIDTH };
+      return { object: await this.#full(kind, level, index), width: TILE_WIDTH };
     } catch (error) {
       if (!isCairnError(error, "tile_missing")) throw error;
       throw new CairnError("store_unavailable", { cause: error });
@@ -148,38 +157,73 @@ export class Reader {
     }
   }
 
-  #once(path: string, load: () => Promise<CachedObject>): Promise<CachedObject> {
+  #once(path: string, load: () => Promise<Uint8Array>): Promise<CachedObject> {
     const under = this.#misses.get(path);
     if (under !== undefined) return under;
     const miss = load()
-      .then((object) => {
-        this.#cache.set(path, object);
-        return object;
-      })
+      .then((bytes) => this.#remember(path, bytes))
       .finally(() => this.#misses.delete(path));
     this.#misses.set(path, miss);
     return miss;
   }
-}
 
-class CachedObject implements ReadObject {
-  readonly bytes: Uint8Array;
-  /** Bytes beside `bytes` that stay with it. */
-  extra = 0;
-  #etag: string | null = null;
-  #gzip: Promise<Uint8Array> | null = null;
-
-  constructor(bytes: Uint8Array) {
-    this.bytes = bytes;
+  #remember(path: string, bytes: Uint8Array): CachedObject {
+    const object = new CachedObject(bytes, this.#etagOf(path), async () => {
+      const compressed = await this.#compress(bytes);
+      object.compressedBytes = compressed.length;
+      // Set again, so that what was added counts.
+      if (this.#cache.peek(path) === object) this.#cache.set(path, object);
+      return compressed;
+    });
+    this.#cache.set(path, object);
+    return object;
   }
 
-  get etag(): string {
-    this.#etag ??= `"${createHash("sha256").update(this.bytes).digest("hex").slice(0, ETAG_HEX)}"`;
-    return this.#etag;
+  /** The bytes at a path never change, so its name is its tag, together with whose log it is. */
+  #etagOf(path: string): string {
+    return `"${this.#o.etagPrefix}-${path}"`;
+  }
+
+  async #compress(bytes: Uint8Array): Promise<Uint8Array> {
+    while (this.#compressing.size >= GZIPS_AT_ONCE) await Promise.race(this.#compressing);
+    const run = compress(bytes);
+    const settled = run.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#compressing.add(settled);
+    try {
+      return await run;
+    } finally {
+      this.#compressing.delete(settled);
+    }
+  }
+}
+
+/** The first part of an object that is cached whole. */
+class CutObject implements ReadObject {
+  readonly bytes: Uint8Array;
+  readonly etag: string;
+
+  constructor(bytes: Uint8Array, etag: string) {
+    this.bytes = bytes;
+    this.etag = etag;
+  }
+}
+
+class CachedObject extends CutObject {
+  /** What the compressed form adds while it is kept. */
+  compressedBytes = 0;
+  readonly #compress: () => Promise<Uint8Array>;
+  #gzip: Promise<Uint8Array> | null = null;
+
+  constructor(bytes: Uint8Array, etag: string, compressed: () => Promise<Uint8Array>) {
+    super(bytes, etag);
+    this.#compress = compressed;
   }
 
   gzip(): Promise<Uint8Array> {
-    this.#gzip ??= compress(this.bytes).catch((error: unknown) => {
+    this.#gzip ??= this.#compress().catch((error: unknown) => {
       this.#gzip = null;
       throw error;
     });
@@ -192,7 +236,7 @@ function pathOf(kind: "tile" | "entries", level: number, index: number, width: n
 }
 
 /** Only whole objects are served or relied on: a torn one is the store's fault, not the log's word. */
-function checked(kind: "tile" | "entries", path: string, bytes: Uint8Array, width: number): CachedObject {
+function checked(kind: "tile" | "entries", path: string, bytes: Uint8Array, width: number): Uint8Array {
   try {
     if (kind === "entries") bundleOffsets(bytes, width);
     else if (bytes.length !== width * HASH_BYTES)
@@ -200,5 +244,5 @@ function checked(kind: "tile" | "entries", path: string, bytes: Uint8Array, widt
   } catch (cause) {
     throw new CairnError("store_unavailable", { detail: `${path} is damaged in the store`, cause });
   }
-  return new CachedObject(bytes);
+  return bytes;
 }

@@ -11,6 +11,7 @@ import { CairnError, isCairnError } from "../core/errors.ts";
 import { HASH_BYTES } from "../core/hash.ts";
 import { RightEdge } from "../core/right-edge.ts";
 import type { EdgeTile } from "../core/right-edge.ts";
+import { type NoteSignature, parseNote, printNote } from "../core/note.ts";
 import { entriesPath, tilePath } from "../core/tile-path.ts";
 import { TILE_WIDTH, tileEnd } from "../core/tile.ts";
 import type { Row, State } from "../state/state.ts";
@@ -24,11 +25,14 @@ import type { HeadRecord } from "./head.ts";
 import type { OwnNote } from "./judge.ts";
 import { findInStore, release, takePlaces } from "./log.ts";
 import { quarantineKey } from "./objects.ts";
-import type { LogOptions } from "./options.ts";
+import type { LogOptions, LogWitnesses } from "./options.ts";
+import { monitoredCheckpoint } from "../witness/client/exchange.ts";
 import { readOwnCheckpoint } from "./publisher.ts";
 import { tilePlace } from "./tile-place.ts";
 
 const READS_AT_ONCE = 16;
+/** Where a note was found that a witness shows. */
+const WITNESS = "witness ";
 const ROW_READ_BYTES = 8 * 1024 * 1024;
 const SYNC_KEYS = 512;
 const TAKE_ATTEMPTS = 3;
@@ -58,6 +62,8 @@ export interface Recovered {
 }
 
 interface Candidate extends OwnNote {
+  /** The note with our own signature lines only: what `state/head` holds. */
+  readonly own: Uint8Array;
   readonly from: string;
 }
 
@@ -148,7 +154,7 @@ class Recovery {
     const published = await this.#published(candidates, head.size);
     await this.#state.resetHeads({
       integrated: { size: head.size, root: head.root },
-      signed: { size: head.size, note: head.bytes },
+      signed: { size: head.size, note: head.own },
       published: published === null ? null : { size: published.size, note: published.bytes },
       // Rows begin where their commit did, and what is synced ends with a bundle.
       syncedSize: floorToBundle(Math.min((await this.#state.snapshot()).firstRetained, head.size)),
@@ -168,7 +174,15 @@ class Recovery {
     };
   }
 
+  #ownLines(bytes: Uint8Array): Uint8Array {
+    const { text, signatures } = parseNote(bytes);
+    const isOurs = (line: NoteSignature): boolean =>
+      this.#o.keys.verifiers.some(({ name, keyId }) => name === line.name && keyId === line.keyId);
+    return printNote({ text, signatures: signatures.filter(isOurs) });
+  }
+
   /** Every note that verifies under our keys, wherever it is. What does not verify is only told of. */
+
   async #candidates(hasDatabase: boolean, owned: OwnedHead | null): Promise<Candidate[]> {
     const candidates: Candidate[] = [];
     const offer = (from: string, bytes: Uint8Array | null | undefined): void => {
@@ -177,6 +191,7 @@ class Recovery {
         candidates.push({
           from,
           bytes,
+          own: this.#ownLines(bytes),
           ...readOwnCheckpoint(bytes, this.#o.keys.origin, this.#o.keys.verifiers),
         });
       } catch (error) {
@@ -191,6 +206,12 @@ class Recovery {
     }
     offer(HEAD_KEY, owned === null ? null : Buffer.from(owned.record.note));
     offer(CHECKPOINT_KEY, (await this.#store.get(CHECKPOINT_KEY))?.bytes);
+    for (const peer of this.#o.witnesses?.peers ?? []) {
+      const { fetch } = this.#o.witnesses as LogWitnesses;
+      const { sha256 } = this.#o.hasher.tree;
+      const url = peer.monitorUrl ?? peer.url;
+      offer(`${WITNESS}${peer.name}`, await monitoredCheckpoint(fetch, url, this.#o.keys.origin, sha256));
+    }
     if (this.#o.mirror !== null) offer("mirror", await this.#o.mirror.get(CHECKPOINT_KEY));
     return candidates;
   }
@@ -470,7 +491,7 @@ class Recovery {
   /** The largest note that was published, as far as anything here knows. */
   async #published(candidates: readonly Candidate[], headSize: number): Promise<Candidate | null> {
     const published = candidates.filter(
-      (each) => each.from !== HEAD_KEY && each.from !== "database (signed)",
+      (each) => each.from !== HEAD_KEY && each.from !== "database (signed)" && !each.from.startsWith(WITNESS),
     );
     return published.reduce<Candidate | null>(
       (best, each) => (each.size <= headSize && (best === null || each.size > best.size) ? each : best),
@@ -479,7 +500,7 @@ class Recovery {
   }
 
   async #writeHead(owned: OwnedHead | null, databaseId: string, head: Candidate): Promise<void> {
-    const note = new TextDecoder().decode(head.bytes);
+    const note = new TextDecoder().decode(head.own);
     const keyIds = keyIdsOf(this.#o.keys);
     if (owned !== null) return owned.amend({ database: databaseId, keyIds, note });
     const there = await this.#store.get(HEAD_KEY);

@@ -295,8 +295,7 @@ export class Sequencer {
         },
         (error: unknown) => {
           if (!this.#confirming.delete(confirmation)) return;
-          const coded = isCairnError(error) ? error : new CairnError("store_unavailable", { cause: error });
-          sink.settle(slot, coded, null);
+          sink.settle(slot, new CairnError("store_unavailable", { cause: error }), null);
         },
       )
       .finally(() => {
@@ -454,12 +453,15 @@ export class Sequencer {
 
   #refused(group: Group, error: unknown): void {
     if (this.#dead) return;
-    if (error instanceof StateError && error.outcome === "not_applied" && error.noSpace) {
+    if (error instanceof StateError && error.outcome === "not_applied" && (error.noSpace || error.busy)) {
       this.#committing = false;
       this.#groups.shift();
       this.#leave(group, null);
-      this.#fail(group, new CairnError("storage_low", { cause: error }));
-      this.#o.onNoSpace();
+      this.#fail(
+        group,
+        new CairnError(error.noSpace ? "storage_low" : "store_unavailable", { cause: error }),
+      );
+      if (error.noSpace) this.#o.onNoSpace();
       this.#pump();
       this.#settleIdle();
       return;

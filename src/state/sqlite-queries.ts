@@ -51,10 +51,15 @@ export class SqliteQueries {
   readonly #publishedNote: SqliteStatement;
   readonly #setAside: SqliteStatement;
   readonly #witnessSizes: SqliteStatement;
+  readonly #bytesFrom: SqliteStatement;
 
   constructor(database: SqliteDatabase) {
     this.#database = database;
     this.#begin = database.prepare("BEGIN");
+    // The length of a blob stands in its row's header: nothing of it is read.
+    this.#bytesFrom = database.prepare(
+      "SELECT coalesce(sum(length(bytes)), 0) AS bytes FROM entry_rows WHERE first + count > ?",
+    );
     this.#witnessSizes = database.prepare("SELECT name, size FROM witness_sizes");
     this.#end = database.prepare("COMMIT");
     this.#identity = database.prepare(
@@ -165,6 +170,10 @@ export class SqliteQueries {
 
   publishedNote(size: number): Uint8Array | null {
     return (this.#publishedNote.get(size) as Uint8Array | undefined) ?? null;
+  }
+
+  bytesFrom(from: number): number {
+    return (this.#bytesFrom.get(from) as { readonly bytes: number }).bytes;
   }
 
   witnessSizes(): ReadonlyMap<string, number> {

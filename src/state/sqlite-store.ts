@@ -302,14 +302,18 @@ export class SqliteStore {
     if (this.#failure !== null) throw this.#failure;
     let before: RowSpan | null = null;
     let result: Result;
+    let begun = false;
     let committing = false;
     try {
       this.#begin.run();
+      begun = true;
       before = this.queries.newest();
       result = change();
       committing = true;
       this.#commit.run();
     } catch (error) {
+      // Nothing was begun, as beside somebody's long write: so nothing was applied either.
+      if (!begun && !FATAL.test(sqliteCode(error))) throw this.#notApplied(error);
       throw this.#rollBack(error, before, committing);
     }
     this.#unCheckpointed += bytes + COMMIT_OVERHEAD_PAGES * this.#pageBytes;
@@ -340,9 +344,14 @@ export class SqliteStore {
     // A full disk stops the write before its last frame. Every other failure of the disk, and of a commit, may come after.
     const noSpace = sqliteCode(error).startsWith("SQLITE_FULL");
     if (!noSpace && (committing || FATAL.test(sqliteCode(error)))) return this.#fail(error);
+    return this.#notApplied(error);
+  }
+
+  #notApplied(error: unknown): StateError {
     return new StateError(describeSqliteError(error, this.#path), {
       outcome: "not_applied",
-      noSpace,
+      noSpace: sqliteCode(error).startsWith("SQLITE_FULL"),
+      busy: sqliteCode(error).startsWith("SQLITE_BUSY"),
       cause: error,
     });
   }

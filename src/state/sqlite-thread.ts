@@ -26,6 +26,7 @@ type SentError =
       readonly message: string;
       readonly outcome: "not_applied" | "unknown";
       readonly noSpace: boolean;
+      readonly busy: boolean;
     }
   | { readonly kind: "other"; readonly message: string };
 
@@ -185,7 +186,8 @@ function startWorker(name: string): Worker {
 function toSent(error: unknown): SentError {
   if (error instanceof CairnError) return { kind: "cairn", code: error.code, detail: error.detail };
   if (error instanceof StateError) {
-    return { kind: "state", message: error.message, outcome: error.outcome, noSpace: error.noSpace };
+    const { message, outcome, noSpace, busy } = error;
+    return { kind: "state", message, outcome, noSpace, busy };
   }
   return { kind: "other", message: error instanceof Error ? error.message : String(error) };
 }
@@ -195,7 +197,11 @@ function fromSent(sent: SentError): Error {
     case "cairn":
       return new CairnError(sent.code, sent.detail === undefined ? {} : { detail: sent.detail });
     case "state":
-      return new StateError(sent.message, { outcome: sent.outcome, noSpace: sent.noSpace });
+      return new StateError(sent.message, {
+        outcome: sent.outcome,
+        noSpace: sent.noSpace,
+        busy: sent.busy,
+      });
     case "other":
       return new StateError(sent.message, { outcome: "unknown" });
   }

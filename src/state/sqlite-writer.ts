@@ -41,6 +41,7 @@ function writerService(store: SqliteStore, path: string): ThreadService<WriterMe
       recordSigned: (note) => store.recordSigned(note),
       recordPublished: (note) => store.recordPublished(note),
       markAnchored: (size) => store.markAnchored(size),
+      bytesFrom: (from) => store.queries.bytesFrom(from),
       witnessSizes: () => store.queries.witnessSizes(),
       rememberWitness: (name, size) => store.rememberWitness(name, size),
       recordSynced: (size) => store.recordSynced(size),

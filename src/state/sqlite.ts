@@ -76,6 +76,7 @@ function writable(location: string, writer: DatabaseThread, reader: DatabaseThre
     identity: () => write("identity"),
     snapshot: () => write("snapshot"),
     listSetAside: () => write("listSetAside"),
+    bytesFrom: (from) => write("bytesFrom", from),
     witnessSizes: () => write("witnessSizes"),
     rememberWitness: (name, size) => write("rememberWitness", name, size),
     create: (identity, emptyRoot) => write("create", identity, emptyRoot),

@@ -65,15 +65,18 @@ export class StateError extends Error {
   readonly outcome: "not_applied" | "unknown";
   /** True where the disk or the database had no room left. */
   readonly noSpace: boolean;
+  /** True where another process held the database: it passes. */
+  readonly busy: boolean;
 
   constructor(
     message: string,
-    options: { outcome: "not_applied" | "unknown"; noSpace?: boolean; cause?: unknown },
+    options: { outcome: "not_applied" | "unknown"; noSpace?: boolean; busy?: boolean; cause?: unknown },
   ) {
     super(message, { cause: options.cause });
     this.name = "StateError";
     this.outcome = options.outcome;
     this.noSpace = options.noSpace ?? false;
+    this.busy = options.busy ?? false;
   }
 }
 
@@ -127,6 +130,8 @@ export interface State {
   dropRows(size: number, maxBytes: number): Promise<{ firstRetained: number; more: boolean }>;
   /** Gives up to `maxBytes` of free pages back to the file system; answers the bytes still free inside the file. */
   shrink(maxBytes: number): Promise<number>;
+  /** Bytes of the rows that end above index `from`: whole rows, in bundle framing. */
+  bytesFrom(from: number): Promise<number>;
   /** Bytes of pages that are free inside the database. */
   freeBytes(): Promise<number>;
 

@@ -15,6 +15,7 @@ const READS: readonly StateOperation[] = [
   "freeBytes",
   "listSetAside",
   "witnessSizes",
+  "bytesFrom",
 ];
 
 /** Why an operation cannot fail in a form, or null where it can. */
