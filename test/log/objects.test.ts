@@ -200,6 +200,33 @@ describe("foreign bytes at its key", () => {
   );
 });
 
+describe("an object that is recorded as synced", () => {
+  it("is left as it is where it is right: written anew it would not be synced, and its rows go on the record", async () => {
+    const log = rig({ signed: 256 });
+    await log.memory.create(KEY, OURS);
+    await log.memory.sync([KEY]);
+    const version = (await log.memory.get(KEY))?.version;
+    log.write({ mode: "keep" });
+    await log.idle();
+    expect((await log.memory.get(KEY))?.version).toBe(version);
+    log.memory.powerLoss();
+    expect(log.at(KEY)).toEqual(OURS);
+  });
+
+  it.each([
+    ["other bytes", THEIRS],
+    ["nothing", null],
+  ])("is written anew and synced where there is %s", async (_, before) => {
+    const log = rig({ signed: 256 });
+    if (before !== null) log.memory.plant(KEY, before);
+    log.write({ mode: "keep" });
+    await log.idle();
+    log.memory.powerLoss();
+    expect(log.at(KEY)).toEqual(OURS);
+    expect(log.quarantined()).toEqual(before === null ? [] : [before]);
+  });
+});
+
 describe("an object that is mended", () => {
   it("is written anew on a filesystem, also where it reads well", async () => {
     const log = rig({ signed: 256 });
