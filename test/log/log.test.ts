@@ -535,3 +535,55 @@ it("knows every entry although rows are collected while a start makes its table"
   await second.close();
   checkOracle(world);
 });
+
+it("survives a power loss after a restart between the sync of its tiles and the drop of their rows", async () => {
+  const world = new World();
+  // One row that is the newest, so it is kept although the bundles in it are recorded as synced.
+  const first = await world.start({ create: true });
+  await first.addBatch(entriesOf(0, 1000));
+  await first.quiet();
+  await first.close();
+  const second = await world.start();
+  await second.quiet();
+  // Now a newer row stands, and the old one is dropped on the strength of the record.
+  await second.addBatch(entriesOf(1000, 300));
+  await second.quiet();
+  await second.kill();
+  world.memory.powerLoss((key) => (key.startsWith("tile/") ? "torn" : "kept"));
+  const third = await world.start();
+  await third.quiet();
+  expect(third.running().published()?.size).toBe(1300);
+  await third.close();
+  checkOracle(world, { quarantine: true });
+});
+
+it("goes on counting over a restart what waits for publication, and how long", async () => {
+  const world = new World();
+  const limits = { backlogMaxBytes: 1000 };
+  const first = await world.start({ create: true, limits });
+  await first.quiet();
+  first.store.faults.inject({ form: "F1", operation: "replace", times: Number.POSITIVE_INFINITY });
+  first.add(...Array.from({ length: 10 }, (_, i) => new Uint8Array(98).fill(i + 1)));
+  await first.pass(200);
+  await first.kill();
+  const second = await world.start({
+    limits,
+    before: ({ store }) =>
+      store.faults.inject({ form: "F1", operation: "overwrite", times: Number.POSITIVE_INFINITY }),
+  });
+  expect(second.running().status().backlogBytes).toBe(1000);
+  expect(second.add(entryOf(1))[0]?.error?.code).toMatch(/^(starting|backlog_full)$/);
+  await second.pass(60_000);
+  expect(second.add(entryOf(1))[0]?.error?.code).toBe("backlog_full");
+  expect(
+    second
+      .running()
+      .status()
+      .reasons.map(({ code }) => code),
+  ).toContain("publication_late");
+  second.store.faults.clear();
+  await second.quiet();
+  expect(second.running().status().backlogBytes).toBe(0);
+  await second.close();
+  checkOracle(world);
+});
