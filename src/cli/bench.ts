@@ -23,7 +23,7 @@ export const bench = defineCommand(
     name: "bench",
     usage: ["bench [--full] [--data DIR] [--strict]"],
     about: [
-      "Measures what this machine can do (a bare HTTP route that holds its answers for 5 ms, a batch whose entries are only hashed, a tile from memory, an append with fdatasync), then a log with its default settings on the same disk, and prints ratios against the targets: absolute figures wander with the machine. Ceiling and log are measured in turn, and ratios are medians over the turns.",
+      "Measures what this machine can do (a bare HTTP route that holds its answers for 5 ms, a batch whose entries are only hashed, a tile from memory, an append with fdatasync), then a log with its default settings on the same disk, and prints ratios against the targets: absolute figures wander with the machine. Ceiling and log are measured in turn; each turn of the log is divided by the mean of the ceilings before and after it, and the median over turns counts.",
       "Logs run on loopback in a folder of their own that is removed afterwards. Every entry that was acknowledged is read back from the published bundles, and cairn fsck runs on each log of the batches. Takes less than two minutes; with --full, which has the extents that the targets are stated for, about six and 1 GB of disk.",
     ],
     options: {

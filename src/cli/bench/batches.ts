@@ -39,11 +39,13 @@ export async function measureBatches(
   const turns: Turn[] = [];
   run.say("batches: warm-up");
   await run.loadCeiling("/hashed", subject, { connections, seconds });
-  for (let turn = 1; turn <= settings.turns; turn++) {
-    run.say(`batches, turn ${turn}: ceiling`);
+  const measureCeiling = async (): Promise<void> => {
     ceilings.push(batch * perSecond(await run.loadCeiling("/hashed", subject, { connections, seconds })));
+  };
+  await measureCeiling();
+  for (let turn = 1; turn <= settings.turns; turn++) {
     run.say(`batches, turn ${turn}: log`);
-    turns.push(await batchTurn(run, connections));
+    turns.push(await batchTurn(run, connections, measureCeiling));
   }
   const acknowledged = turns.map((turn) => turn.acknowledged);
   const published = turns.map((turn) => turn.published);
@@ -66,7 +68,8 @@ export async function measureBatches(
   };
 }
 
-async function batchTurn(run: BenchRun, connections: number): Promise<Turn> {
+/** `afterLoad` runs once the load is over and published, before the log is checked. */
+async function batchTurn(run: BenchRun, connections: number, afterLoad: () => Promise<void>): Promise<Turn> {
   const { entries, batch } = run.settings;
   const log = await run.startLog();
   const watch = new Watch(log.server);
@@ -74,6 +77,8 @@ async function batchTurn(run: BenchRun, connections: number): Promise<Turn> {
   const publishedAt = await watch.published(log.entries);
   await watch.stop();
   const peak = (await residentBytes(log.server.pid))?.peak ?? null;
+  await log.settle();
+  await afterLoad();
   run.say("batches: check");
   const check = await log.check();
   await run.stopLog(log);

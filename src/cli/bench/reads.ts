@@ -32,10 +32,11 @@ export async function measureReads(run: BenchRun, log: LogUnderLoad): Promise<Re
   run.say("tiles: warm-up");
   await run.loadCeiling("", { kind: "get", paths: ["/tile"] }, bounds);
   await log.read(tiles, bounds);
+  ceilingTurns.push(await run.loadCeiling("", { kind: "get", paths: ["/tile"] }, bounds));
   for (let turn = 1; turn <= turns; turn++) {
     run.say(`tiles, turn ${turn}`);
-    ceilingTurns.push(await run.loadCeiling("", { kind: "get", paths: ["/tile"] }, bounds));
     tileTurns.push(await log.read(tiles, bounds));
+    ceilingTurns.push(await run.loadCeiling("", { kind: "get", paths: ["/tile"] }, bounds));
   }
   run.say("checkpoint and proofs");
   const checkpointTurns: LoadResult[] = [];

@@ -18,7 +18,7 @@ export interface Rate {
   readonly turns: readonly number[];
 }
 
-/** A figure of the log divided by its ceiling: the median over turns, each with the ceiling measured just before it. */
+/** A figure of the log divided by its ceiling: the median over turns, each with the ceilings just before and after it. */
 export interface Ratio {
   readonly ratio: number;
   readonly turns: readonly number[];

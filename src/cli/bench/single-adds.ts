@@ -36,15 +36,16 @@ export async function measureSingleAdds(run: BenchRun, log: LogUnderLoad): Promi
   const turns: LoadResult[] = [];
   run.say("single adds: warm-up");
   await run.loadCeiling("/held", entrySubject(run), { connections, seconds });
+  ceilings.push(await run.loadCeiling("/held", entrySubject(run), { connections, seconds }));
   const watch = new Watch(log.server);
   for (let turn = 1; turn <= settings.turns; turn++) {
-    run.say(`single adds, turn ${turn}: ceiling`);
-    ceilings.push(await run.loadCeiling("/held", entrySubject(run), { connections, seconds }));
     run.say(`single adds, turn ${turn}: log`);
     turns.push(await log.add({ connections, seconds }));
-    // The next ceiling is measured beside an idle log, as this one was.
+    // The ceiling is measured beside a log that rests.
     await watch.published(log.entries);
     await log.settle();
+    run.say(`single adds, turn ${turn}: ceiling`);
+    ceilings.push(await run.loadCeiling("/held", entrySubject(run), { connections, seconds }));
   }
   await watch.stop();
   const lags = watch.lags(...turns);

@@ -20,8 +20,9 @@ test("quantiles are values that were measured, over all parts", () => {
   expect(latencies([7])).toEqual({ count: 1, p50: 7, p95: 7, p99: 7, max: 7 });
 });
 
-test("a turn is divided by the ceiling beside it, and the median of those ratios counts", () => {
-  // The machine halves its speed from turn to turn, and the ratio does not care.
-  expect(ratio([80, 40, 20], [100, 50, 25])).toEqual({ ratio: 0.8, turns: [0.8, 0.8, 0.8] });
+test("a turn is divided by the mean of the ceilings around it, and the median of those ratios counts", () => {
+  // The machine gets slower from turn to turn, and the ratio does not care.
+  expect(ratio([72, 56, 40], [100, 80, 60, 40])).toEqual({ ratio: 0.8, turns: [0.8, 0.8, 0.8] });
+  expect(ratio([10], [10, 30])).toEqual({ ratio: 0.5, turns: [0.5] });
   expect(rate([80, 40, 20])).toEqual({ per_second: 40, turns: [80, 40, 20] });
 });
