@@ -18,7 +18,8 @@ import {
 } from "../test/witness/peers/omniwitness.ts";
 
 const BUILT = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
-const WARM_UP = 200;
+/** Until the client, the witnesses and their files have reached a steady state. */
+const WARM_UP = 1500;
 
 const { values } = parseArgs({
   options: {

@@ -6,10 +6,10 @@ import { encodeUtf8, toHex } from "../../core/bytes.ts";
 import type { SignaturePrimitives } from "../../core/cosignature.ts";
 import { CairnError } from "../../core/errors.ts";
 import type { TreeHasher } from "../../core/hash.ts";
-import { checkSignatures, type NoteSignature, printNote, printSignatureLine } from "../../core/note.ts";
+import { checkSignatures, type NoteSignature, printSignatureLine } from "../../core/note.ts";
 import type { PrivateKey } from "../../core/note-key.ts";
 import { StateError } from "../../state/state.ts";
-import type { WitnessState } from "../../state/witness-state.ts";
+import type { CosignedCheckpoint, WitnessState } from "../../state/witness-state.ts";
 import { judgeGrowth, judgeSubtree, verifySignatures } from "./decision.ts";
 import { createWitnessKeys, type WitnessKeys } from "./keys.ts";
 import type { KnownLogs } from "./logs.ts";
@@ -49,6 +49,8 @@ export class Witness {
   /** Resolves, and never rejects, once the state can no longer be relied on: the process has to stop. */
   readonly failed: Promise<CairnError>;
   readonly #options: WitnessOptions;
+  /** What the database holds for logs that have asked: nobody else writes it, and it compares for itself all the same. */
+  readonly #newest = new Map<string, CosignedCheckpoint>();
   #fail: (error: CairnError) => void = () => {};
   #failure: CairnError | null = null;
 
@@ -73,7 +75,7 @@ export class Witness {
     if (!admit(origin)) return tooMany();
 
     // Nothing between here and the answer gives way to another request; the database compares once more in any case.
-    const before = state.cosigned(origin);
+    const before = this.#newest.get(origin) ?? state.cosigned(origin);
     const refusal = judgeGrowth(request, before, hasher);
     if (refusal !== null) {
       if (refusal.status === 422) {
@@ -84,14 +86,16 @@ export class Witness {
     }
     const cosignatures = this.keys.cosign(request.note.text, origin);
     if (cosignatures.length === 0) return unstateable();
-    const note = printNote({ text: request.note.text, signatures: [...verified, ...cosignatures] });
+    const lines = printLines(cosignatures);
+    const note = encodeUtf8(`${request.note.text}\n${printLines(verified)}${lines}`);
     try {
       const originHash = hasher.sha256(encodeUtf8(origin));
       if (!state.advance(origin, originHash, before, { size, root, note })) return this.#overtaken(request);
     } catch (error) {
       return this.#unwritten(error);
     }
-    return { origin, lines: printLines(cosignatures) };
+    this.#newest.set(origin, { size, root });
+    return { origin, lines };
   }
 
   /** The body of sign-subtree. */
@@ -131,7 +135,9 @@ export class Witness {
 
   /** Another process advanced the origin in between: its size is the answer, as if it had been there first. */
   #overtaken(request: AddCheckpointRequest): Refusal {
-    const now = this.#options.state.cosigned(request.checkpoint.origin);
+    const { origin } = request.checkpoint;
+    this.#newest.delete(origin);
+    const now = this.#options.state.cosigned(origin);
     return new Refusal(409, String(now?.size ?? 0n));
   }
 

@@ -13,7 +13,7 @@ import { generatePrivateKey, type PrivateKey } from "../../../src/core/note-key.
 import { parseVkey } from "../../../src/core/vkey.ts";
 import { StateError } from "../../../src/state/state.ts";
 import { openWitnessState } from "../../../src/state/witness-sqlite.ts";
-import type { WitnessState } from "../../../src/state/witness-state.ts";
+import type { CosignedCheckpoint, WitnessState } from "../../../src/state/witness-state.ts";
 import { KnownLogs } from "../../../src/witness/service/logs.ts";
 import { Refusal } from "../../../src/witness/service/refusal.ts";
 import { type Answer, Witness } from "../../../src/witness/service/witness.ts";
@@ -138,6 +138,17 @@ describe("recording", () => {
     });
     expect(add(w, log.request(0, 5))).toMatchObject({ status: 409, reason: "7" });
     expect(w.checkpoint(sha256(log.origin))).toEqual(Buffer.from(filler(10)));
+  });
+
+  test("where another process wrote, what it wrote is the newest from then on", async () => {
+    const w = witness();
+    lines(add(w, log.request(0, 5)));
+    const { state: other } = await openWitnessState(join(folder, "w.db"), "beside");
+    const theirs = { size: 7n, root: log.tree.root(7) as CosignedCheckpoint["root"], note: filler(10) };
+    expect(other.advance(log.origin, sha256(log.origin), state.cosigned(log.origin), theirs)).toBe(true);
+    other.close();
+    expect(add(w, log.request(5, 9))).toMatchObject({ status: 409, reason: "7" });
+    lines(add(w, log.request(7, 9)));
   });
 
   test("where nothing was written, the witness goes on", async () => {
