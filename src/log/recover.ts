@@ -16,7 +16,7 @@ import { entriesPath, tilePath } from "../core/tile-path.ts";
 import { TILE_WIDTH, tileEnd } from "../core/tile.ts";
 import type { Row, State } from "../state/state.ts";
 import { removeFileDurable } from "../storage/durable.ts";
-import type { ObjectStore } from "../storage/store.ts";
+import type { ObjectStore, ObjectVersion } from "../storage/store.ts";
 import { LOG_FORMAT, creatingPath, exists, keyIdsOf, readCreating } from "./creation.ts";
 import { leafHashesOf } from "./edge.ts";
 import { tablePath } from "./leaf-table-file.ts";
@@ -35,7 +35,6 @@ const READS_AT_ONCE = 16;
 const WITNESS = "witness ";
 const ROW_READ_BYTES = 8 * 1024 * 1024;
 const SYNC_KEYS = 512;
-const TAKE_ATTEMPTS = 3;
 
 /** Another copy of the log's public objects: its public address, or a mirror's. */
 export interface Mirror {
@@ -96,6 +95,9 @@ class Recovery {
   readonly #mended: string[] = [];
   readonly #quarantined: string[] = [];
   readonly #unsynced: string[] = [];
+  /** The head as it was found; null where there is none, or its note is not ours. */
+  #head: { readonly record: HeadRecord; readonly version: ObjectVersion } | null = null;
+  #owned: OwnedHead | null = null;
 
   constructor(options: RecoverOptions, store: ObjectStore, state: State) {
     this.#o = options;
@@ -112,8 +114,8 @@ class Recovery {
     if (identity !== null && (identity.origin !== keys.origin || identity.format > LOG_FORMAT)) {
       throw new CairnError("identity_mismatch", { detail: `the database is of ${identity.origin}` });
     }
-    const owned = await this.#takeHead();
-    const candidates = await this.#candidates(identity !== null, owned);
+    this.#head = await this.#readHead();
+    const candidates = await this.#candidates(identity !== null);
     const head = candidates.reduce<Candidate | null>(
       (best, each) => (best === null || each.size > best.size ? each : best),
       null,
@@ -159,7 +161,7 @@ class Recovery {
       // Rows begin where their commit did, and what is synced ends with a bundle.
       syncedSize: floorToBundle(Math.min((await this.#state.snapshot()).firstRetained, head.size)),
     });
-    await this.#writeHead(owned, databaseId, head);
+    await this.#writeHead(databaseId, head);
     await this.#mendCheckpoint(published);
     if (begun !== null) await removeFileDurable(creatingPath(places.databasePath));
     const aside = await this.#state.listSetAside();
@@ -183,7 +185,7 @@ class Recovery {
 
   /** Every note that verifies under our keys, wherever it is. What does not verify is only told of. */
 
-  async #candidates(hasDatabase: boolean, owned: OwnedHead | null): Promise<Candidate[]> {
+  async #candidates(hasDatabase: boolean): Promise<Candidate[]> {
     const candidates: Candidate[] = [];
     const offer = (from: string, bytes: Uint8Array | null | undefined): void => {
       if (bytes === null || bytes === undefined) return;
@@ -204,7 +206,7 @@ class Recovery {
       offer("database (signed)", snapshot.signed?.note);
       offer("database (published)", snapshot.published?.note);
     }
-    offer(HEAD_KEY, owned === null ? null : Buffer.from(owned.record.note));
+    offer(HEAD_KEY, this.#head === null ? null : Buffer.from(this.#head.record.note));
     offer(CHECKPOINT_KEY, (await this.#store.get(CHECKPOINT_KEY))?.bytes);
     for (const peer of this.#o.witnesses?.peers ?? []) {
       const { fetch } = this.#o.witnesses as LogWitnesses;
@@ -216,37 +218,36 @@ class Recovery {
     return candidates;
   }
 
-  /**
-   * Takes the head over before anything is changed: no lock keeps another machine from a bucket, and a log that runs there
-   * stops at its next look. Null where there is none, or it is damaged, which stops it too.
-   */
-  async #takeHead(): Promise<OwnedHead | null> {
-    const { keys, clock, events } = this.#o;
-    for (let attempt = 0; attempt < TAKE_ATTEMPTS; attempt++) {
-      const object = await this.#store.get(HEAD_KEY);
-      const record = object === null ? null : readHead(object.bytes);
-      if (object === null || record === null) return null;
-      if (record.origin !== keys.origin) {
-        throw new CairnError("identity_mismatch", {
-          detail: `${HEAD_KEY} in ${this.#store.location} is of ${record.origin}`,
-        });
-      }
-      if (!this.#isOurs(record.note)) return null;
-      const owned = await OwnedHead.take(
-        {
-          store: this.#store,
-          clock,
-          stop: new AbortController().signal,
-          onTrouble: (what, key, error) => events.trouble(what, key, error),
-        },
-        { record, version: object.version },
-        randomBytes(16).toString("hex"),
-      );
-      if (owned !== null) return owned;
+  async #readHead(): Promise<{ record: HeadRecord; version: ObjectVersion } | null> {
+    const object = await this.#store.get(HEAD_KEY);
+    const record = object === null ? null : readHead(object.bytes);
+    if (object === null || record === null) return null;
+    if (record.origin !== this.#o.keys.origin) {
+      throw new CairnError("identity_mismatch", {
+        detail: `${HEAD_KEY} in ${this.#store.location} is of ${record.origin}`,
+      });
     }
-    throw new CairnError("locked", {
-      detail: `${HEAD_KEY} in ${this.#store.location} is taken over and over by another process`,
-    });
+    return this.#isOurs(record.note) ? { record, version: object.version } : null;
+  }
+
+  /**
+   * Takes over the very head that was found, before anything is changed: no lock keeps another machine from a bucket, and a
+   * log that runs there stops at its next look. Where there is no head, or a damaged one, that stops it too.
+   */
+  async #takeHead(): Promise<void> {
+    if (this.#head === null || this.#owned !== null) return;
+    const { clock, events } = this.#o;
+    this.#owned = await OwnedHead.take(
+      {
+        store: this.#store,
+        clock,
+        stop: new AbortController().signal,
+        onTrouble: (what, key, error) => events.trouble(what, key, error),
+      },
+      this.#head,
+      randomBytes(16).toString("hex"),
+    );
+    if (this.#owned === null) throw changedMeanwhile(HEAD_KEY);
   }
 
   #isOurs(note: string): boolean {
@@ -279,6 +280,7 @@ class Recovery {
       try {
         const contradiction = await this.#fold(head, candidates, rows, usable, false);
         // Only now is it certain what the right bytes are.
+        await this.#takeHead();
         await this.#fold(head, candidates, rows, usable, true);
         return { nextIndex: Math.max(head.size, contradiction === null ? rows.end : 0), contradiction };
       } catch (error) {
@@ -499,10 +501,10 @@ class Recovery {
     );
   }
 
-  async #writeHead(owned: OwnedHead | null, databaseId: string, head: Candidate): Promise<void> {
+  async #writeHead(databaseId: string, head: Candidate): Promise<void> {
     const note = new TextDecoder().decode(head.own);
     const keyIds = keyIdsOf(this.#o.keys);
-    if (owned !== null) return owned.amend({ database: databaseId, keyIds, note });
+    if (this.#owned !== null) return this.#owned.amend({ database: databaseId, keyIds, note });
     const there = await this.#store.get(HEAD_KEY);
     const before = there === null ? null : readHead(there.bytes);
     const next = printHead({
@@ -520,8 +522,7 @@ class Recovery {
       there === null
         ? await this.#store.createDurable(HEAD_KEY, next)
         : await this.#store.replace(HEAD_KEY, next, there.version);
-    if (result.outcome === "refused")
-      throw new CairnError("fenced", { detail: "state/head changed meanwhile" });
+    if (result.outcome === "refused") throw changedMeanwhile(HEAD_KEY);
   }
 
   async #mendCheckpoint(published: Candidate | null): Promise<void> {
@@ -537,11 +538,14 @@ class Recovery {
       if (size >= (published?.size ?? 0)) return;
       if (size < 0) await this.#quarantine(CHECKPOINT_KEY, there.bytes);
       if (published === null) return this.#store.remove(CHECKPOINT_KEY);
-      await this.#store.replace(CHECKPOINT_KEY, published.bytes, there.version);
-    } else if (published !== null) {
-      await this.#store.createDurable(CHECKPOINT_KEY, published.bytes);
     }
-    if (published !== null) this.#mended.push(CHECKPOINT_KEY);
+    if (published === null) return;
+    const result =
+      there === null
+        ? await this.#store.createDurable(CHECKPOINT_KEY, published.bytes)
+        : await this.#store.replace(CHECKPOINT_KEY, published.bytes, there.version);
+    if (result.outcome === "refused") throw changedMeanwhile(CHECKPOINT_KEY);
+    this.#mended.push(CHECKPOINT_KEY);
   }
 }
 
@@ -632,6 +636,10 @@ async function firstBundle(
     }
   }
   return null;
+}
+
+function changedMeanwhile(key: string): CairnError {
+  return new CairnError("fenced", { detail: `${key} changed meanwhile` });
 }
 
 /** The record, or null where the bytes are no head. */

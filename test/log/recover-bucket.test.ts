@@ -95,4 +95,25 @@ describe("recovery of a bucket", () => {
     expect(world.ledger.violations).toEqual([]);
     for (const [i, process] of world.processes.entries()) expect(process.clock.pending, `${i}`).toBe(0);
   });
+
+  it("changes nothing where the signed heads contradict each other, not even the head", async () => {
+    const world = new World({ durableOnWrite: true });
+    const first = await world.start({ create: true });
+    await first.addBatch(entriesOf(0, 300));
+    await first.quiet();
+    const other = elsewhere(world);
+    await first.addBatch(entriesOf(300, 10));
+    await first.quiet();
+    await first.close();
+    // A checkpoint of this key over other entries: somebody ran a copy of everything.
+    const fork = new World({ durableOnWrite: true });
+    const forked = await fork.start({ create: true });
+    await forked.addBatch(entriesOf(1000, 305));
+    await forked.quiet();
+    await forked.close();
+    world.memory.plant("checkpoint", fork.memory.contents().get("checkpoint") as Uint8Array);
+    const before = world.memory.contents();
+    await expect(recover(other)).rejects.toMatchObject({ code: "inconsistent" });
+    expect(world.memory.contents()).toEqual(before);
+  });
 });
