@@ -1,6 +1,6 @@
 // Logs at rest, made by running one: filled, grown, copied, and shown to be whole.
 
-import { cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect } from "vitest";
@@ -25,6 +25,7 @@ import {
   type Server,
 } from "./server.ts";
 import { serveFolder } from "./static.ts";
+import { copyFolder } from "./store.ts";
 
 /** Entries of one commit: no multiple of a bundle, so that commits end anywhere in one. */
 const COMMIT = 100;
@@ -63,7 +64,7 @@ export function template(make: () => Promise<Place>): () => Promise<Place> {
   const keep = async (): Promise<Place> => {
     const place = await make();
     const folder = await mkdtemp(join(tmpdir(), "cairn-e2e-"));
-    await cp(place.folder, folder, { recursive: true });
+    await copyFolder(place.folder, folder);
     return placeAt(folder, place.vkey);
   };
   afterAll(async () => {

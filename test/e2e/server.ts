@@ -4,13 +4,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { inject, onTestFinished } from "vitest";
 import { generatePrivateKey, printPrivateKey, privateKeyVkey } from "../../src/core/note-key.ts";
 import { printVkey } from "../../src/core/vkey.ts";
+import { copyFolder, storeEnv } from "./store.ts";
 
 /** No process of these tests takes longer to start, or to stop, unless it hangs. */
 export const PATIENCE_MS = 20_000;
@@ -93,7 +94,7 @@ export async function newPlace(name = ORIGIN): Promise<Place> {
 /** A copy of a place as it stands on the disk: key, database and tiles. */
 export async function copyPlace(place: Place): Promise<Place> {
   const folder = await temporaryFolder();
-  await cp(place.folder, folder, { recursive: true });
+  await copyFolder(place.folder, folder);
   return placeAt(folder, place.vkey);
 }
 
@@ -108,6 +109,7 @@ export function placeAt(folder: string, vkey: string): Place {
     LISTEN_ADDR: "127.0.0.1:0",
     ALLOW_PUBLIC_WRITES: "true",
     CHECKPOINT_INTERVAL: "0.05",
+    ...storeEnv(tiles),
   };
   return { folder, keyFile, vkey, database, tiles, env };
 }
