@@ -177,8 +177,15 @@ export class Collector {
 
   /** Gives free pages back beyond what the next rows will need. */
   async #shrink(): Promise<void> {
+    let free: number;
     try {
-      let free = await this.#o.state.freeBytes();
+      free = await this.#o.state.freeBytes();
+    } catch (error) {
+      // Only room is not given back, and that is looked at again after the next collection.
+      if (!this.#stop.signal.aborted) this.#o.onTrouble("collection_retried", "", error);
+      return;
+    }
+    try {
       while (free > KEEP_FREE_BYTES && !this.#stop.signal.aborted) {
         const left = await this.#o.state.shrink(Math.min(SHRINK_BYTES, free - KEEP_FREE_BYTES));
         if (left >= free) return;

@@ -1,7 +1,8 @@
 // Which tile or bundle an object of a store is. People lay files beside them, which are nobody's.
 
 import { isCairnError } from "../core/errors.ts";
-import { type TileCoordinate, parseTilePath } from "../core/tile-path.ts";
+import { parseTilePath } from "../core/tile-path.ts";
+import type { TileCoordinate } from "../core/tile-path.ts";
 
 /** The tile or bundle at a key, or null for what is none. */
 export function tilePlace(key: string): TileCoordinate | null {

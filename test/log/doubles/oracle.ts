@@ -2,14 +2,15 @@
 // and O8, cosignatures and the index, come with the rooms that make them).
 
 import { expect } from "vitest";
+import { decodeBundle, encodeBundle } from "../../../src/core/bundle.ts";
 import { toHex } from "../../../src/core/bytes.ts";
-import { decodeBundle } from "../../../src/core/bundle.ts";
-import { parseTilePath, entriesPath } from "../../../src/core/tile-path.ts";
+import { entriesPath } from "../../../src/core/tile-path.ts";
 import { TILE_WIDTH, tileEnd } from "../../../src/core/tile.ts";
-import { encodeBundle } from "../../../src/core/bundle.ts";
 import { CHECKPOINT_KEY, HEAD_KEY } from "../../../src/log/head.ts";
 import { readOwnCheckpoint } from "../../../src/log/publisher.ts";
-import { type NaiveTree, naiveLeaf, naiveTree } from "../../core/naive.ts";
+import { tilePlace } from "../../../src/log/tile-place.ts";
+import { naiveLeaf, naiveNode, naiveSha256, naiveSplit } from "../../core/naive.ts";
+import { entryOf } from "./entries.ts";
 import { type World, keyOf, objectsUnder } from "./world.ts";
 
 export interface OracleOptions {
@@ -19,23 +20,50 @@ export interface OracleOptions {
   readonly superseded?: boolean;
   /** Entries that were acknowledged by a database that was then lost or restored: they may be gone, and only they. */
   readonly lost?: ReadonlySet<string>;
+  /** The store told a lie about one write, so a checkpoint may have been public for a while before all was under it. */
+  readonly lied?: boolean;
 }
 
-/** A tree of a world's entries that is kept between calls, since the large ones are made of the same fixture. */
-const trees: { leaves: Uint8Array[]; tree: NaiveTree }[] = [];
+/** Leaf hashes of `entry 0`, `entry 1`, ..., with which most logs under test begin, and the nodes over them. */
+const commonLeaves: Uint8Array[] = [];
+const commonNodes = new Map<string, Uint8Array>();
 
-function treeOf(entries: readonly Uint8Array[]): NaiveTree {
-  const leaves = entries.map(naiveLeaf);
-  const known = trees.find(
-    (each) =>
-      each.leaves.length === leaves.length &&
-      each.leaves.every((leaf, i) => Buffer.compare(leaf, leaves[i] as Uint8Array) === 0),
-  );
-  if (known !== undefined) return known.tree;
-  const tree = naiveTree(leaves);
-  trees.push({ leaves, tree });
-  if (trees.length > 4) trees.shift();
-  return tree;
+/** RFC 6962, section 2.1, over entries; what lies over the common beginning is worked out once for all tests of a file. */
+class Tree {
+  readonly #leaves: Uint8Array[] = [];
+  readonly #nodes = new Map<string, Uint8Array>();
+  /** Entries that are the common ones. */
+  #common = 0;
+
+  constructor(entries: readonly Uint8Array[]) {
+    for (const [index, entry] of entries.entries()) {
+      const isCommon = this.#common === index && Buffer.compare(entry, entryOf(index)) === 0;
+      if (isCommon) this.#common = index + 1;
+      this.#leaves.push(isCommon ? (commonLeaves[index] ??= naiveLeaf(entry)) : naiveLeaf(entry));
+    }
+  }
+
+  root(start: number, end: number): Uint8Array {
+    if (start === end) return naiveSha256();
+    if (end - start === 1) return this.#leaves[start] as Uint8Array;
+    const nodes = end <= this.#common ? commonNodes : this.#nodes;
+    const key = `${start} ${end}`;
+    let node = nodes.get(key);
+    if (node === undefined) {
+      const middle = start + naiveSplit(end - start);
+      node = naiveNode(this.root(start, middle), this.root(middle, end));
+      nodes.set(key, node);
+    }
+    return node;
+  }
+
+  tile(level: number, index: number, width: number): Uint8Array {
+    const span = TILE_WIDTH ** level;
+    const first = index * TILE_WIDTH;
+    return Buffer.concat(
+      Array.from({ length: width }, (_, i) => this.root((first + i) * span, (first + i + 1) * span)),
+    );
+  }
 }
 
 /** Checks everything. All processes of the world have ended; the newest one went as far as it could. */
@@ -46,7 +74,8 @@ export function checkOracle(world: World, options: OracleOptions = {}): void {
   const { size, root } = readOwnCheckpoint(checkpoint, world.keys.origin, world.keys.verifiers);
 
   // What was seen on the way: O3 at every publication, O5, and an index given twice.
-  expect(world.problems).toEqual([]);
+  const problems = world.problems.filter((problem) => options.lied !== true || !problem.startsWith("O3"));
+  expect(problems).toEqual([]);
   // O1
   expect(world.ledger.violations, "O1: a second root was asked for").toEqual([]);
 
@@ -58,11 +87,12 @@ export function checkOracle(world: World, options: OracleOptions = {}): void {
     if (bundle === undefined) throw new Error(`O3: ${entriesPath(index, width)} is not there`);
     entries.push(...decodeBundle(bundle, width));
   }
-  const tree = treeOf(entries);
+  const tree = new Tree(entries);
   expect(toHex(tree.root(0, size)), "O3: the entries lead to the checkpoint's root").toBe(toHex(root));
   for (const path of objectsUnder(size)) if (!contents.has(path)) expect.fail(`O3: ${path} is not there`);
 
-  // O1, O2: every head that was signed is the root of a prefix of what is published now, so each extends the others.
+  // O1, O2: every head that was signed is the root of a prefix of what is published now, so each extends the others. A
+  // signature that never left its process may be made otherwise by the next one, once its database is gone.
   for (const signed of world.ledger.signed) {
     if (options.lost !== undefined && !world.left.some((each) => each.size === signed.size)) continue;
     if (signed.size > size) expect.fail(`O2: ${signed.size} was signed and ${size} is published`);
@@ -78,46 +108,39 @@ export function checkOracle(world: World, options: OracleOptions = {}): void {
     indices.set(key, index);
   }
   for (const [key, index] of world.acknowledged) {
-    if (options.lost?.has(key) === true) continue;
-    expect(indices.get(key), `O4: ${key}`).toBe(index);
+    if (options.lost?.has(key) === true || indices.get(key) === index) continue;
+    expect.fail(`O4: "${key}" was acknowledged at ${index} and stands at ${indices.get(key)}`);
   }
 
-  // O6: no key changed its bytes, and the keys are the ones expected.
+  // O6: no key changed its bytes, every object is the one of its place, and the keys are the ones expected.
   expect(world.memory.violations, "O6: an immutable object changed").toEqual([]);
   const needed = new Set(objectsUnder(size));
-  const signedSizes = new Set(world.ledger.signed.map((head) => head.size));
   for (const [key, bytes] of contents) {
     if (key === CHECKPOINT_KEY || key === HEAD_KEY) continue;
     if (key.startsWith("state/quarantine/")) {
       if (options.quarantine !== true) expect.fail(`O6: ${key}`);
       continue;
     }
-    if (!key.startsWith("tile/")) expect.fail(`O6: ${key}`);
-    const place = parseTilePath(key);
+    const place = tilePlace(key);
+    if (place === null) throw new Error(`O6: ${key}`);
     const level = place.kind === "tile" ? place.level : 0;
-    const end = tileEnd(level, place.index, place.width);
-    if (end > size) expect.fail(`O6: ${key} lies beyond the published size ${size}`);
+    if (tileEnd(level, place.index, place.width) > size) {
+      expect.fail(`O6: ${key} lies beyond the published size ${size}`);
+    }
     const first = place.index * TILE_WIDTH;
     const right =
       place.kind === "tile"
         ? tree.tile(level, place.index, place.width)
         : encodeBundle(entries.slice(first, first + place.width));
     if (Buffer.compare(bytes, right) !== 0) expect.fail(`O6: ${key} has other bytes than the tree`);
-    if (needed.has(key)) continue;
-    // A partial object of an earlier size, signed or not, below the next full one.
-    const isSuperseded = contents.has(
-      place.kind === "tile" ? key.slice(0, key.indexOf(".p/")) : key.slice(0, key.indexOf(".p/")),
-    );
-    if (isSuperseded && options.superseded !== true)
-      expect.fail(`O6: ${key} is superseded and still there (${signedSizes.size} heads)`);
+    // Else a partial object of an earlier size, signed or not, below the next full one.
+    if (needed.has(key) || !contents.has(key.slice(0, key.indexOf(".p/")))) continue;
+    if (options.superseded !== true) expect.fail(`O6: ${key} is superseded and still there`);
   }
 
   // O9: nobody waits, nothing ticks.
   for (const [i, process] of world.processes.entries()) {
-    expect(
-      process.answers.map(({ times }) => times),
-      `O9: answers of process ${i}`,
-    ).toEqual(process.answers.map(() => 1));
-    expect(process.clock.pending, `O9: timers of process ${i}`).toBe(0);
+    if (process.answers.some(({ times }) => times !== 1)) expect.fail(`O9: answers of process ${i}`);
+    if (process.clock.pending !== 0) expect.fail(`O9: ${process.clock.pending} timers of process ${i}`);
   }
 }

@@ -434,6 +434,11 @@ export class LogProcess {
     await this.end();
   }
 
+  /** Whether it was started with LOG_CREATE. */
+  get creates(): boolean {
+    return this.#options.create === true;
+  }
+
   get isKilled(): boolean {
     return this.store.faults.killed;
   }
