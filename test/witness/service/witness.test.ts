@@ -14,6 +14,7 @@ import { parseVkey } from "../../../src/core/vkey.ts";
 import { StateError } from "../../../src/state/state.ts";
 import { openWitnessState } from "../../../src/state/witness-sqlite.ts";
 import type { CosignedCheckpoint, WitnessState } from "../../../src/state/witness-state.ts";
+import type { ListedLog } from "../../../src/witness/service/log-list.ts";
 import { KnownLogs } from "../../../src/witness/service/logs.ts";
 import { Refusal } from "../../../src/witness/service/refusal.ts";
 import { type Answer, Witness } from "../../../src/witness/service/witness.ts";
@@ -41,10 +42,16 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-function witness(
-  options: { keys?: readonly PrivateKey[]; state?: WitnessState; now?: () => number } = {},
-): Witness {
-  const given = [{ origin: log.origin, vkey: log.vkeys[0] as string, qpd: null, contact: null }];
+interface Made {
+  readonly keys?: readonly PrivateKey[];
+  readonly given?: readonly ListedLog[];
+  readonly state?: WitnessState;
+  readonly now?: () => number;
+}
+
+function witness(options: Made = {}): Witness {
+  const first = { origin: log.origin, vkey: log.vkeys[0] as string, qpd: null, contact: null };
+  const { given = [first] } = options;
   const remembered = options.state ?? state;
   return new Witness({
     keys: options.keys ?? [ed25519Key, mldsaKey],
@@ -263,6 +270,30 @@ describe("subtrees", () => {
     );
     expect(w.signSubtree(subtree(`${log.text(14)}\n${good}${bad}`))).toMatchObject({ status: 403 });
   });
+});
+
+test("whatever is damaged in a request is refused by one of the protocol's statuses, and never a fault", () => {
+  log = new TestLog("log.example/two", { keys: ["ed25519", "mldsa44"] }, "two");
+  const given = log.vkeys.map((vkey) => ({ origin: log.origin, vkey, qpd: null, contact: null }));
+  lines(add(witness({ given }), log.request(0, 3)));
+  const forgetful = new Proxy(state, {
+    get: (target, name) => {
+      const value = name === "advance" ? () => true : Reflect.get(target, name);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  const whole = encodeUtf8(log.request(3, 5, { signers: log.signers }));
+  const statuses = new Set<number>();
+  for (let at = 0; at < whole.length; at += at < 300 ? 1 : 37) {
+    for (const byte of [0x0a, 0x41, (whole[at] as number) ^ 1]) {
+      const damaged = Uint8Array.from(whole);
+      damaged[at] = byte;
+      const answer = witness({ given, keys: [ed25519Key], state: forgetful }).addCheckpoint(damaged);
+      // A line whose key's name is damaged is one by nobody that is known, and the other line is enough.
+      statuses.add(answer instanceof Refusal ? answer.status : 200);
+    }
+  }
+  expect([...statuses].sort()).toEqual([200, 400, 403, 404, 409, 422]);
 });
 
 test("a rate is asked for once the log's signature is verified, and never by others' requests", () => {
