@@ -1,7 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { encodeBundle } from "../../src/core/bundle.ts";
 import { entriesPath, tilePath } from "../../src/core/tile-path.ts";
-import type { ReadObject } from "../../src/log/api.ts";
 import { Reader } from "../../src/log/reader.ts";
 import { MemoryStore } from "../doubles/memory-store.ts";
 
@@ -37,7 +36,7 @@ describe("reads", () => {
     expect(a).toBe(b);
     expect(gets()).toBe(1);
     expect(reader.read("tile", 0, 0, 256)).toBe(a);
-    expect((a as ReadObject).bytes).toEqual(TILE);
+    expect(a.bytes).toEqual(TILE);
   });
 
   test("narrower widths are views of the one object, whoever asks for how many of them", async () => {

@@ -2,7 +2,7 @@
 // before: an answer leaves only after the checkpoint is recorded durably in place of exactly the one it was judged against.
 // C2SP tlog-witness.
 
-import { encodeUtf8, toHex } from "../../core/bytes.ts";
+import { encodeUtf8 } from "../../core/bytes.ts";
 import type { SignaturePrimitives } from "../../core/cosignature.ts";
 import { CairnError } from "../../core/errors.ts";
 import type { TreeHasher } from "../../core/hash.ts";
@@ -167,9 +167,4 @@ function unstateable(): Refusal {
 
 function printLines(signatures: readonly NoteSignature[]): string {
   return signatures.map(printSignatureLine).join("");
-}
-
-/** Where a monitor finds an origin's checkpoint, below the monitoring prefix: the lowercase hash, then /checkpoint. */
-export function monitoringPath(origin: string, hasher: TreeHasher): string {
-  return `/${toHex(hasher.sha256(encodeUtf8(origin)))}/checkpoint`;
 }

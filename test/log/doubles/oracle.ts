@@ -33,7 +33,7 @@ class Tree {
   readonly #leaves: Uint8Array[] = [];
   readonly #nodes = new Map<string, Uint8Array>();
   /** Entries that are the common ones. */
-  #common = 0;
+  readonly #common: number = 0;
 
   constructor(entries: readonly Uint8Array[]) {
     for (const [index, entry] of entries.entries()) {

@@ -377,7 +377,7 @@ export class LogProcess {
     try {
       const outcomes = await settled("the batch", [this.clock], this.running().addBatch(entries));
       for (const [i, outcome] of outcomes.entries()) {
-        if (!isCairnError(outcome)) this.#acknowledged(keyOf(entries[i] as Uint8Array), outcome as Receipt);
+        if (!isCairnError(outcome)) this.#acknowledged(keyOf(entries[i] as Uint8Array), outcome);
       }
       return outcomes;
     } catch (error) {

@@ -1,7 +1,7 @@
 // Runs one case of the fault matrix: a log at a position meets a fault, what it did is observed, something follows, and
 // in the end everything that must hold is checked.
 
-import { CairnError, isCairnError } from "../../../src/core/errors.ts";
+import { type CairnError, isCairnError } from "../../../src/core/errors.ts";
 import type { FaultForm } from "../../doubles/faults.ts";
 import { turns, until } from "../doubles/fake-clock.ts";
 import { entriesOf } from "../doubles/entries.ts";
