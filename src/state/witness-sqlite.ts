@@ -102,8 +102,13 @@ function prepare(database: SqliteDatabase, path: string, mode: "witness" | "besi
 }
 
 function makeRoom(database: SqliteDatabase): void {
-  database.exec(`INSERT INTO room (bytes) VALUES (zeroblob(${WAL_ROOM_BYTES})); DELETE FROM room;`);
-  database.pragma("wal_checkpoint(RESTART)");
+  try {
+    database.exec(`INSERT INTO room (bytes) VALUES (zeroblob(${WAL_ROOM_BYTES})); DELETE FROM room;`);
+    database.pragma("wal_checkpoint(RESTART)");
+  } catch (error) {
+    // On a disk that is nearly full the log has to grow as it goes, while it can.
+    if (!isRolledBack(error)) throw error;
+  }
 }
 
 class SqliteWitnessState implements WitnessState {

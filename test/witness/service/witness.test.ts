@@ -293,7 +293,7 @@ test("whatever is damaged in a request is refused by one of the protocol's statu
       statuses.add(answer instanceof Refusal ? answer.status : 200);
     }
   }
-  expect([...statuses].sort((a, b) => a - b)).toEqual([200, 400, 403, 404, 409, 422]);
+  expect([...statuses].toSorted((a, b) => a - b)).toEqual([200, 400, 403, 404, 409, 422]);
 });
 
 test("a rate is asked for once the log's signature is verified, and never by others' requests", () => {
