@@ -65,6 +65,7 @@ try {
 async function compare() {
   const { data, turns, seconds, json } = options();
   const parts = await findParts();
+  await mkdir(data, { recursive: true });
   const folder = await mkdtemp(join(data, "cairn-compare-"));
   const generator = new parts.Child("generator");
   const wrkScript = join(folder, "add.lua");
