@@ -169,7 +169,7 @@ test(`${CYCLES} kills under load lose nothing and fork nothing (seed ${SEED})`, 
   }
 
   const server = await serve(place, env);
-  const newest = Math.max(...publishers.acknowledged.values());
+  const newest = [...publishers.acknowledged.values()].reduce((most, index) => Math.max(most, index), -1);
   await untilPublished(server, newest + 1);
   const entries = await readEntries(server);
   const missing = [...publishers.acknowledged].filter(([text, index]) => {
