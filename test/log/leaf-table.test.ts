@@ -89,6 +89,22 @@ describe("the deduplication table", () => {
     expect((table.bytes + step) / entries).toBeLessThanOrEqual(BYTES_AN_ENTRY);
   });
 
+  it("spreads its growth: no 10,000 entries have more than 130,000 others moved", () => {
+    const table = new LeafTable(KEY);
+    const moved: number[] = [];
+    let known = new Set<ArrayBuffer>();
+    for (let i = 0; i < 400_000; i++) {
+      table.insert(fingerprintOf(table, hashOf(i)), i);
+      if (i % 10_000 !== 0) continue;
+      const now = [...table.segments()];
+      moved.push(now.reduce((sum, { buffer, count }) => sum + (known.has(buffer) ? 0 : count), 0));
+      known = new Set(now.map(({ buffer }) => buffer));
+    }
+    // Many grow, and seldom all of them at once.
+    expect(Math.max(...moved.slice(10))).toBeGreaterThan(10_000);
+    expect(Math.max(...moved.slice(10))).toBeLessThanOrEqual(130_000);
+  });
+
   it("takes the same pair again without growing", () => {
     const table = new LeafTable(KEY);
     for (let round = 0; round < 3; round++) {
