@@ -138,12 +138,13 @@ export async function takePlaces(
   const locks: Lock[] = [];
   let store: ObjectStore | null = null;
   try {
+    // Before the locks: they are small files, and without any room not even they can be written.
+    await giveUpBallast(places);
     for (const path of lockPaths) {
       if (makeFolders) await makeFolderDurable(dirname(path));
       locks.push(await takeLock(path, { now: () => clock.now() }));
     }
     await removeLeftovers(dirname(places.databasePath), `${basename(places.databasePath)}.`);
-    await giveUpBallast(places);
     store = await places.openStore("write");
     const state = await places.openState({ create });
     return { locks, store, patient: patient(store, options), state };
