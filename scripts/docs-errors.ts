@@ -1,8 +1,10 @@
-// Writes docs/errors.md from the catalogue in src/core/errors.ts and the statuses in src/http/problem.ts; with --check it
-// only says whether the page is current. The page's sections are the catalogue's own comments.
+// Writes docs/errors.md from the catalogue in src/core/errors.ts, the statuses in src/http/problem.ts and the classes in
+// src/cli/exit-classes.ts; with --check it only says whether the page is current. The page's sections are the catalogue's
+// own comments.
 //   npx tsx scripts/docs-errors.ts [--check]
 
 import { readFileSync, writeFileSync } from "node:fs";
+import { EXIT_CLASSES, FATAL_CODES } from "../src/cli/exit-classes.ts";
 import { CairnError, ERROR_SENTENCES, type ErrorCode } from "../src/core/errors.ts";
 import { publicError, retryAfterOf, statusOf } from "../src/http/problem.ts";
 
@@ -33,7 +35,8 @@ function errorsPage(): string {
   });
   return `# Error codes
 
-<!-- Written by scripts/docs-errors.ts from src/core/errors.ts and src/http/problem.ts; change it there. -->
+<!-- Written by scripts/docs-errors.ts from src/core/errors.ts, src/http/problem.ts and src/cli/exit-classes.ts; change it
+there. -->
 
 Every refusal carries one of these codes, and codes do not change: match on them, not on sentences or on statuses.
 
@@ -48,7 +51,24 @@ Every refusal carries one of these codes, and codes do not change: match on them
   codes mean.
 - **In the library** it is \`CairnError.code\`.
 
-${tables.join("\n")}`;
+${tables.join("\n")}
+## How a server ends
+
+\`cairn serve\` and \`npm start\` end with the exit code of the class that the error belongs to. An error that is not listed
+is a fault.
+
+| Exit code | Restart | What is the case, and what to do | Codes |
+|---|---|---|---|
+${exitRows().join("\n")}
+`;
+}
+
+function exitRows(): string[] {
+  return Object.entries(EXIT_CLASSES).map(([name, { exit, restart, means, advice }]) => {
+    const codes = Object.entries(FATAL_CODES).filter(([, each]) => each === name);
+    const listed = codes.map(([code]) => `\`${code}\``).join(", ");
+    return `| ${exit} | ${restart ? "yes" : "no"} | ${means} ${advice} | ${listed} |`;
+  });
 }
 
 /** The catalogue in its own order, under its own comments. */

@@ -26,6 +26,8 @@ export interface CommandSpec<O extends OptionSpecs = OptionSpecs> {
   readonly options: O;
   /** What the exit codes 0, 1 and 2 mean here. */
   readonly exit: readonly [string, string, string];
+  /** Exit codes of this command alone, beyond those three. */
+  readonly furtherExits?: readonly { readonly exit: number; readonly means: string }[];
 }
 
 type OptionValues<O extends OptionSpecs> = {
@@ -99,6 +101,7 @@ export function helpText(spec: CommandSpec): string {
     lines.push(...optionLines(name, option));
   }
   lines.push("", "exit codes:", ...spec.exit.map((meaning, code) => `  ${code}  ${meaning}`));
+  for (const { exit, means } of spec.furtherExits ?? []) lines.push(`  ${exit} ${means}`);
   return `${lines.join("\n")}\n`;
 }
 

@@ -37,9 +37,11 @@ const VERDICTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "key_unknown",
 ]);
 
+/** `exitOf` says with which code an error ends the command, where it is another than for most. */
 export function defineCommand<const O extends OptionSpecs>(
   spec: CommandSpec<O>,
   body: (context: CommandContext<O>) => Promise<ExitCode>,
+  exitOf: (error: unknown) => ExitCode = verdict,
 ): Command {
   return {
     spec,
@@ -59,8 +61,12 @@ export function defineCommand<const O extends OptionSpecs>(
         await out.endProgress();
         await out.value({ error: errorValue(error) });
         await out.remark(`cairn ${spec.name}: ${errorLine(error)}`);
-        return isCairnError(error) && VERDICTS.has(error.code) ? EXIT.no : EXIT.failed;
+        return exitOf(error);
       }
     },
   };
+}
+
+function verdict(error: unknown): ExitCode {
+  return isCairnError(error) && VERDICTS.has(error.code) ? EXIT.no : EXIT.failed;
 }

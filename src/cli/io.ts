@@ -1,6 +1,7 @@
 // What a command may touch of the process around it, as one value, so that tests hand in their own.
 
 import type { Clock, Fetch } from "../client/request.ts";
+import type { ServerExit } from "./exit-classes.ts";
 
 export interface TextStream {
   readonly isTerminal: boolean;
@@ -29,4 +30,5 @@ export const EXIT = {
   failed: 2,
 } as const;
 
-export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+/** A server has some more: exit-classes.ts. */
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT] | ServerExit;

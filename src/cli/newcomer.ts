@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { CairnError } from "../core/errors.ts";
 import { makeFolderDurable, removeFileDurable, writeFileDurable } from "../storage/durable.ts";
 import { isLoopback, readConfig } from "./config.ts";
-import type { Io } from "./io.ts";
-import { EXIT, type ExitCode } from "./io.ts";
+import { serverExit } from "./exit-classes.ts";
+import type { ExitCode, Io } from "./io.ts";
 import { createKeyFile, readKeyFile } from "./key-file.ts";
 import { createOutput, errorLine, type Output } from "./output.ts";
 import { runServer } from "./serve.ts";
@@ -24,7 +24,7 @@ export async function runNewcomer(io: Io): Promise<ExitCode> {
     return await start(io, out);
   } catch (error) {
     await out.remark(`cairn: ${errorLine(error)}`);
-    return EXIT.failed;
+    return serverExit(error);
   }
 }
 

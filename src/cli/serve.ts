@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import type { FastifyInstance } from "fastify";
 import { destination, pino } from "pino";
-import type { CairnError } from "../core/errors.ts";
+import { CairnError } from "../core/errors.ts";
 import { createApp } from "../http/app.ts";
 import { namedKeys, publicWrites } from "../http/auth.ts";
 import { ServerMetrics } from "../http/metrics.ts";
@@ -14,7 +14,8 @@ import { refuseReservedShape } from "../log/profile.ts";
 import { apiKeysPath, type WatchedKeys, watchApiKeys } from "./api-keys.ts";
 import { usageError } from "./args.ts";
 import { defineCommand } from "./command.ts";
-import { readConfig, type ServerConfig } from "./config.ts";
+import { type ListenAddress, readConfig, type ServerConfig } from "./config.ts";
+import { EXIT_CLASSES, serverExit } from "./exit-classes.ts";
 import { EXIT, type ExitCode } from "./io.ts";
 import { logOptions, loggedEvents } from "./log-options.ts";
 import { errorLine, type Output } from "./output.ts";
@@ -32,8 +33,22 @@ export const serve = defineCommand(
     options: {},
     exit: [
       "Stopped by a signal; every acknowledged entry is safe.",
-      "Stopped by itself: another process took over, the disk failed a sync, or a commit's outcome is unknown. Start again; the start decides.",
-      "Did not start: configuration, or a refusal that says what to do.",
+      "A fault of the program itself. Start again.",
+      "Refused: configuration, or data that it must not go on with; it says what to do.",
+    ],
+    furtherExits: [
+      {
+        exit: EXIT_CLASSES.violated.exit,
+        means: "Two owners or two histories. Find out which before it runs again.",
+      },
+      {
+        exit: EXIT_CLASSES.unavailable.exit,
+        means: "Storage or database out of reach. Start again after a pause.",
+      },
+      {
+        exit: EXIT_CLASSES.unsettled.exit,
+        means: "A commit, a sync or a stop did not end. Start again; the start decides.",
+      },
     ],
   },
   async ({ args: { positionals }, io, out }) => {
@@ -43,6 +58,7 @@ export const serve = defineCommand(
       await out.line(`listening on ${url}`);
     });
   },
+  serverExit,
 );
 
 /** Runs a log until a signal, or until it stops by itself. `listening` is called once, when requests are answered. */
@@ -84,7 +100,7 @@ export async function runServer(
       metrics,
       logger,
     });
-    await app.listen({ host: config.listen.host, port: config.listen.port });
+    await listen(app, config.listen);
     const url = urlOf(config.listen.host, app.server.address());
     logger.info({ event: "listening", url, origin: log.origin }, "listening");
     await listening({ url, log });
@@ -96,7 +112,7 @@ export async function runServer(
     const deadline = setTimeout(() => {
       // A store that never answers must not keep a stopped process alive. What is unknown, the next start decides.
       logger.fatal({ event: "stop_timeout" }, "stopping took too long");
-      process.exit(EXIT.no);
+      process.exit(EXIT_CLASSES.unsettled.exit);
     }, STOP_MAX_MS);
     // The listener last: requests that wait for a proof get it in the last round, and new ones are told `draining`.
     await log.close();
@@ -111,7 +127,17 @@ export async function runServer(
   }
   logger.fatal({ event: "stopped", code: failure.code }, failure.message);
   await out.remark(`cairn serve: ${errorLine(failure)}`);
-  return EXIT.no;
+  return serverExit(failure);
+}
+
+/** Throws `bad_config` where the system does not give out that address. */
+async function listen(app: FastifyInstance, { host, port }: ListenAddress): Promise<void> {
+  try {
+    await app.listen({ host, port });
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).syscall === undefined) throw cause;
+    throw new CairnError("bad_config", { detail: `LISTEN_ADDR: ${(cause as Error).message}`, cause });
+  }
 }
 
 function urlOf(host: string, address: ReturnType<FastifyInstance["server"]["address"]>): string {

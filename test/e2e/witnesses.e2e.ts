@@ -8,6 +8,7 @@ import { createServer, type Server as HttpServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { EXIT_CLASSES } from "../../src/cli/exit-classes.ts";
 import { cosignatureVkey } from "../../src/core/cosignature.ts";
 import { generatePrivateKey, printPrivateKey } from "../../src/core/note-key.ts";
 import { parseNote } from "../../src/core/note.ts";
@@ -210,7 +211,7 @@ describe("our witnesses", () => {
     const copy = await open(restored, settings(witnesses, 2));
     await fetch(`${copy.url}/add`, { method: "POST", body: "a second history" }).catch(() => {});
     const { code } = await copy.exited;
-    expect(code).toBe(1);
+    expect(code).toBe(EXIT_CLASSES.violated.exit);
     expect(copy.stderr()).toContain("overtaken");
     expect((await published(await serve(place, settings(witnesses, 2)))).size).toBe(4);
   });
