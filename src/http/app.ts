@@ -1,7 +1,7 @@
 // The log's HTTP edge: a Fastify app over a `Log`, all configuration handed in as values. Most routes take the raw
 // response (`reply.hijack`), so that nothing stands between the log and the socket that a route does not need.
 
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { Socket } from "node:net";
 import fastify, { type FastifyInstance } from "fastify";
 import { CairnError } from "../core/errors.ts";
@@ -11,7 +11,7 @@ import { addBatchRoute } from "./add-batch.ts";
 import { type KeyChecker, WriteAccess } from "./auth.ts";
 import { checkpointRoutes } from "./checkpoint.ts";
 import { clientAddress } from "./client-address.ts";
-import { clientErrorHandler, refuseConnect } from "./client-errors.ts";
+import { clientErrorHandler, refuseConnect, type SocketRefusals } from "./client-errors.ts";
 import {
   CLOSE_GRACE_MS,
   CONNECTIONS_CHECKING_INTERVAL_MS,
@@ -25,7 +25,7 @@ import { metricsRoute, type ServerMetrics } from "./metrics.ts";
 import { openApiRoutes } from "./openapi.ts";
 import { proofRoute } from "./proof.ts";
 import { type RateLimit, rateLimitHook } from "./rate-limit.ts";
-import { createRefuse, type HttpLogger, type Refuse } from "./refuse.ts";
+import { createRefuse, type HttpLogger, type Refuse, requestIds } from "./refuse.ts";
 import { statusRoutes } from "./status.ts";
 import { tileRoutes } from "./tiles.ts";
 import { answerUnmatched, undecodable } from "./unmatched.ts";
@@ -76,18 +76,17 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const { log, keys, logger, metrics } = options;
   const times = { ...DEFAULT_TIMES, ...options.times };
   const closing = new WeakSet<Socket>();
-  const refuse = createRefuse(
-    logger,
-    { maxBytes: LINGER_MAX_BYTES, maxMs: times.linger },
-    (code) => metrics?.refused(code),
-    closing,
-  );
+  const nextId = requestIds();
+  const count = (code: string): void => metrics?.refused(code);
+  const linger = { maxBytes: LINGER_MAX_BYTES, maxMs: times.linger };
+  const refuse = createRefuse(logger, linger, nextId, count, closing);
+  const onSocket: SocketRefusals = { logger, lingerMs: times.linger, nextId, count };
 
   const app = fastify({
     // A logger here would cost each request a child of it and two listeners; refusals are logged where they are made.
     logger: false,
-    serverFactory: (handler) => listener(handler, times, refuse, closing),
-    clientErrorHandler: clientErrorHandler(logger, times.linger),
+    serverFactory: (handler) => listener(handler, times, refuse, onSocket, closing),
+    clientErrorHandler: clientErrorHandler(onSocket),
     // While closing, requests on open connections still get their routes' answers: reads, and `draining` for writes.
     return503OnClosing: false,
     // Long digits are numbers beyond the log, not addresses that do not exist.
@@ -142,6 +141,7 @@ function listener(
   handler: RequestListener,
   times: HttpTimes,
   refuse: Refuse,
+  onSocket: SocketRefusals,
   closing: WeakSet<Socket>,
 ): Server {
   const server = createServer(
@@ -154,20 +154,40 @@ function listener(
       requireHostHeader: false,
     },
     (raw, res) => {
-      if (closing.has(raw.socket)) raw.resume();
-      else if (raw.headers.host !== undefined || raw.httpVersionMinor === 0) handler(raw, res);
-      else refuse(raw, res, new CairnError("bad_request", { detail: "no Host header" }), CLOSE);
+      if (closing.has(raw.socket)) {
+        raw.resume();
+        return;
+      }
+      const fault = hostFault(raw);
+      if (fault === null) handler(raw, res);
+      else refuse(raw, res, new CairnError("bad_request", { detail: fault }), CLOSE);
     },
   );
   // `100 Continue` is sent when a route begins to read the body, so that a refusal can spare the client sending it.
   // Other expectations are ignored, as RFC 9110, section 10.1.1 allows.
   server.on("checkContinue", (request, response) => server.emit("request", request, response));
   server.on("checkExpectation", (request, response) => server.emit("request", request, response));
-  server.on("connect", refuseConnect(times.linger));
+  server.on("connect", refuseConnect(onSocket));
   return server;
 }
 
 const CLOSE = ["Connection", "close"];
+
+/** The characters of a host and a port (RFC 3986, section 3.2); nothing at all is allowed too. */
+const HOST = /^[A-Za-z0-9._~%!$&'()*+,;=:[\]-]*$/;
+
+/** What is wrong with a request's Host header (RFC 9112, section 3.2), or null. Node keeps the first of several. */
+function hostFault({ headers, rawHeaders, httpVersionMinor }: IncomingMessage): string | null {
+  const { host } = headers;
+  if (host === undefined) return httpVersionMinor === 0 ? null : "no Host header";
+  if (!HOST.test(host)) return "a Host header that is no host";
+  let found = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string;
+    if (name.length === 4 && name.toLowerCase() === "host") found++;
+  }
+  return found === 1 ? null : "more than one Host header";
+}
 
 /** Takes Fastify's body parsing out for every method: it answers 415 to content types that it cannot parse. */
 function readBodiesRaw(app: FastifyInstance): void {

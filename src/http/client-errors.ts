@@ -9,10 +9,18 @@ import { CairnError } from "../core/errors.ts";
 import { PROBLEM_TYPE, problemBody, statusOf } from "./problem.ts";
 import type { HttpLogger } from "./refuse.ts";
 
+/** What refusals on a bare socket share with those on a response. */
+export interface SocketRefusals {
+  readonly logger: HttpLogger | null;
+  /** How long a peer may go on sending. */
+  readonly lingerMs: number;
+  readonly nextId: () => string;
+  readonly count: (code: string) => void;
+}
+
 /** The handler for a server's `clientError` event. Half-closes after the answer and cuts after `lingerMs`. */
 export function clientErrorHandler(
-  logger: HttpLogger | null,
-  lingerMs: number,
+  refusals: SocketRefusals,
 ): (error: NodeJS.ErrnoException, socket: Socket) => void {
   const answered = new WeakSet<Socket>();
   return (error, socket) => {
@@ -24,21 +32,39 @@ export function clientErrorHandler(
       return;
     }
     const problem = problemOf(error);
-    logger?.debug({ code: problem.code, parser: error.code }, "connection refused");
     afterPendingAnswers(socket, (answering) => {
-      endAndCut(socket, answering ? "" : rawAnswer(problem, []), lingerMs);
+      // The answer that is under way was counted where it was made.
+      const answer = answering ? "" : refused(problem, refusals, { parser: error.code }, []);
+      endAndCut(socket, answer, refusals.lingerMs);
     });
   };
 }
 
 /** The handler for a server's `connect` event: there is no tunnel here. */
-export function refuseConnect(lingerMs: number): (request: IncomingMessage, socket: Duplex) => void {
+export function refuseConnect(refusals: SocketRefusals): (request: IncomingMessage, socket: Duplex) => void {
   const refusal = new CairnError("method_not_allowed");
-  return (_request, socket) => {
+  return ({ method, url }, socket) => {
     socket.on("error", () => socket.destroy());
     socket.resume();
-    endAndCut(socket, rawAnswer(refusal, ["Allow: GET, HEAD, POST, OPTIONS"]), lingerMs);
+    const answer = refused(refusal, refusals, { method, url }, ["Allow: GET, HEAD, POST, OPTIONS"]);
+    endAndCut(socket, answer, refusals.lingerMs);
   };
+}
+
+/** Counts and logs a refusal; the bytes of its answer. */
+function refused(
+  problem: CairnError,
+  { logger, nextId, count }: SocketRefusals,
+  fields: object,
+  headers: readonly string[],
+): string {
+  const requestId = nextId();
+  count(problem.code);
+  logger?.debug(
+    { requestId, ...fields, status: statusOf(problem.code), code: problem.code },
+    "request refused",
+  );
+  return rawAnswer(problem, requestId, headers);
 }
 
 /** Ends our side with `answer`, and the connection when the peer ends its own or the time for that is up. */
@@ -70,9 +96,9 @@ function afterPendingAnswers(socket: Socket, then: (answering: boolean) => void)
   then(next?.headersSent ?? false);
 }
 
-function rawAnswer(problem: CairnError, headers: readonly string[]): string {
+function rawAnswer(problem: CairnError, requestId: string, headers: readonly string[]): string {
   const status = statusOf(problem.code);
-  const body = problemBody(problem, null);
+  const body = problemBody(problem, requestId);
   return [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     `Date: ${new Date().toUTCString()}`,

@@ -73,14 +73,14 @@ export function detailOf(error: CairnError): string {
 }
 
 /** The JSON body. `type` is left out, which RFC 9457 reads as "about:blank": `code` is what clients match on. */
-export function problemBody(error: CairnError, requestId: string | null): string {
+export function problemBody(error: CairnError, requestId: string): string {
   const status = statusOf(error.code);
   return JSON.stringify({
     title: STATUS_CODES[status],
     status,
     code: error.code,
     detail: detailOf(error),
-    ...(requestId === null ? {} : { request_id: requestId }),
+    request_id: requestId,
     ...error.members,
   });
 }

@@ -29,24 +29,28 @@ export interface LingerLimits {
   readonly maxMs: number;
 }
 
+/** Request ids for refusals, which alone have one: a random beginning that is this server's, and a count. */
+export function requestIds(): () => string {
+  const prefix = randomBytes(6).toString("hex");
+  let requests = 0;
+  return () => `${prefix}-${(++requests).toString(36)}`;
+}
+
 /**
- * A `Refuse` whose request ids are unique to it: a random beginning and a count. It puts into `closing` each connection
- * of which it has said that it closes: a request that still comes there would get no answer, so it must have no effect
+ * A `Refuse`. It puts into `closing` each connection of which it has said that it closes: a request that still comes there would get no answer, so it must have no effect
  * (RFC 9112, section 9.6).
  */
 export function createRefuse(
   logger: HttpLogger | null,
   linger: LingerLimits,
+  nextId: () => string,
   count: (code: string) => void,
   closing: WeakSet<Socket>,
 ): Refuse {
-  const idPrefix = randomBytes(6).toString("hex");
-  let requests = 0;
-
   return (raw, res, cause, headers = []) => {
     const error = publicError(cause);
     const status = statusOf(error.code);
-    const requestId = `${idPrefix}-${(++requests).toString(36)}`;
+    const requestId = nextId();
     count(error.code);
     logRefusal(logger, raw, status, requestId, error);
     if (res.destroyed) return;

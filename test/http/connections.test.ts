@@ -143,6 +143,35 @@ describe("bytes that are no request", () => {
     expect((await connection.answer()).status).toBe(200);
   });
 
+  it.each([
+    ["none", ""],
+    ["two", "Host: log.example\r\nHost: other.example\r\n"],
+    ["the same one twice", "Host: log.example\r\nhost: log.example\r\n"],
+    ["two with others between", "hOST: log.example\r\nX: a\r\nHOST: log.example\r\n"],
+    ["a path", "Host: log.example/path\r\n"],
+    ["a user", "Host: me@log.example\r\n"],
+    ["two in one", "Host: log.example other.example\r\n"],
+  ])("refuses a request whose Host header is %s (RFC 9112, section 3.2)", async (_what, headers) => {
+    const { dial, log } = await startServer();
+    const connection = dial();
+    await connection.send(`POST /add HTTP/1.1\r\n${headers}Content-Length: 1\r\n\r\nx`);
+    const answer = await connection.answer();
+    expectProblem(answer, "bad_request");
+    expect(answer.headers.connection).toBe("close");
+    expect(await connection.end()).toBe("");
+    expect(log.entries).toEqual([]);
+  });
+
+  it.each(["", "log.example", "log.example:8080", "127.0.0.1:80", "[::1]:8080", "xn--bcher-kva.example"])(
+    "takes %j for a host",
+    async (host) => {
+      const { dial } = await startServer();
+      const connection = dial();
+      await connection.send(`POST /add HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 1\r\n\r\nx`);
+      expect((await connection.answer()).body).toBe("0");
+    },
+  );
+
   it("serves HTTP/1.0 clients, which send no Host", async () => {
     const { dial } = await startServer();
     const connection = dial();

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { ServerMetrics } from "../../src/http/metrics.ts";
-import { startApp } from "./harness.ts";
+import { startApp, startServer } from "./harness.ts";
 
 let metrics: ServerMetrics | null = null;
 
@@ -48,6 +48,42 @@ describe("/metrics", () => {
     await get("/tile/0/1");
     expect(await value('cairn_refused_total{code="not_found"}')).toBe(2);
     expect(await value('cairn_refused_total{code="bad_path"}')).toBe(1);
+  });
+
+  test("counts what is refused before there is a request, once a connection, and gives it an id and a line", async () => {
+    metrics = new ServerMetrics();
+    const lines: Record<string, unknown>[] = [];
+    const logger = { debug: (fields: object) => void lines.push({ ...fields }), error: () => undefined };
+    const times = { headersTimeout: 100, requestTimeout: 100, checkingInterval: 20, closeGrace: 100 };
+    const { dial, get } = await startServer({ metrics, logger, times });
+    const answers = [];
+    for (const bytes of [
+      "no HTTP at all\r\n\r\nand more of it\r\n\r\n",
+      "GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\n",
+      "GET /health HTTP/1.1\r\nX: half a head",
+      "CONNECT other.example:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+    ]) {
+      const connection = dial();
+      await connection.send(bytes);
+      answers.push(await connection.answer());
+    }
+    expect(answers.map(({ status }) => status)).toEqual([400, 400, 408, 405]);
+    const { body } = await get("/metrics");
+    expect(
+      body
+        .split("\n")
+        .filter((line) => line.startsWith("cairn_refused_total{"))
+        .sort(),
+    ).toEqual([
+      'cairn_refused_total{code="bad_request"} 2',
+      'cairn_refused_total{code="method_not_allowed"} 1',
+      'cairn_refused_total{code="request_timeout"} 1',
+    ]);
+    const ids = answers.map(
+      ({ body: problem }) => (JSON.parse(problem) as { request_id: string }).request_id,
+    );
+    expect(new Set(ids).size).toBe(4);
+    expect(lines.map(({ requestId }) => requestId)).toEqual(ids);
   });
 
   test("shows how the log stands, and leaves out what is not there yet", async () => {
