@@ -11,6 +11,9 @@ import { TILE_HEIGHT, TILE_WIDTH, tileWidthAt } from "./tile.ts";
 /** Answers with the bytes of one hash tile: exactly `width` (1 to 256, 256 = full) times 32. */
 export type TileReader = (level: number, index: number, width: number) => Promise<Uint8Array>;
 
+/** The root over hashes `from` to `to` (exclusive) of a tile, a power of two of them. */
+export type SubtreeRoot = (tile: Uint8Array, from: number, to: number) => Hash;
+
 /** A run of hashes of one tile that together are a complete subtree. */
 interface TileSlice {
   readonly level: number;
@@ -22,15 +25,17 @@ interface TileSlice {
 /**
  * The inclusion proof of leaf `index` in the tree of `size` leaves, leaf to root. Reads the tiles of that tree, each once
  * and all in parallel. Throws `bad_parameter` where `index` is not below `size`, `unsafe_integer`, `bad_tile` where a
- * tile has another length than it was asked for, and whatever `read` throws.
+ * tile has another length than it was asked for, and whatever `read` throws. Whoever makes many proofs may pass a
+ * `subtreeRoot` that remembers.
  */
 export async function inclusionProof(
   index: number,
   size: number,
   read: TileReader,
   hasher: TreeHasher,
+  subtreeRoot?: SubtreeRoot,
 ): Promise<Hash[]> {
-  return await hashRanges(inclusionRanges(index, size), size, read, hasher);
+  return await hashRanges(inclusionRanges(index, size), size, read, hasher, subtreeRoot);
 }
 
 /**
@@ -59,6 +64,8 @@ async function hashRanges(
   size: number,
   read: TileReader,
   hasher: TreeHasher,
+  subtreeRoot: SubtreeRoot = (tile, from, to) =>
+    perfectRoot(tile.subarray(from * HASH_BYTES, to * HASH_BYTES), hasher),
 ): Promise<Hash[]> {
   const slicesOfRanges = ranges.map(tileSlices);
   const tiles = await readTiles(slicesOfRanges.flat(), size, read);
@@ -67,7 +74,7 @@ async function hashRanges(
     let hash: Hash | undefined;
     for (const slice of slices.toReversed()) {
       const tile = tiles.get(tileKey(slice)) as Uint8Array;
-      const subtree = perfectRoot(tile.subarray(slice.from * HASH_BYTES, slice.to * HASH_BYTES), hasher);
+      const subtree = subtreeRoot(tile, slice.from, slice.to);
       hash = hash === undefined ? subtree : hasher.node(subtree, hash);
     }
     return asHash(hash as Hash);

@@ -11,6 +11,7 @@ import { inclusionProof } from "../core/tile-proof.ts";
 import { printTlogProof } from "../core/tlog-proof.ts";
 import type { ProofTicket, PublishedCheckpoint, ReadObject, Receipt } from "./api.ts";
 import type { Clock } from "./clock.ts";
+import { TileNodes } from "./tile-nodes.ts";
 
 /** Requests that may wait for a proof. */
 export const PROOF_WAITERS_MAX = 10_000;
@@ -46,11 +47,13 @@ export class Proofs {
   readonly #waiters = new Set<Waiter>();
   #serving: Promise<void> | null = null;
   #closed = false;
+  readonly #nodes: TileNodes;
   /** The newest checkpoint, parsed, its signatures verified. */
   #opened: { readonly bytes: Uint8Array; readonly checkpoint: OpenCheckpoint } | null = null;
 
   constructor(options: ProofsOptions) {
     this.#o = options;
+    this.#nodes = new TileNodes(options.hasher);
   }
 
   /** See LogRead.proof. */
@@ -158,7 +161,9 @@ export class Proofs {
     const { note, size, root } = checkpoint;
     const read = async (level: number, tile: number, width: number): Promise<Uint8Array> =>
       (await this.#o.read(level, tile, width)).bytes;
-    const path = await inclusionProof(index, size, read, this.#o.hasher);
+    const path = await inclusionProof(index, size, read, this.#o.hasher, (tile, from, to) =>
+      this.#nodes.root(tile, from, to),
+    );
     if (
       leafHash !== undefined &&
       !verifyInclusion({ leafHash, index, size, proof: path, root }, this.#o.hasher)
