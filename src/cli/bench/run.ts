@@ -120,11 +120,11 @@ export class BenchRun {
     return await this.#table.call("grow", { folder: this.folder, entries, group });
   }
 
-  /** A new, empty log in a folder of its own. */
-  async startLog(): Promise<LogUnderLoad> {
+  /** A new, empty log in a folder of its own; `settings` are variables beside the bench's. */
+  async startLog(settings: Io["env"] = {}): Promise<LogUnderLoad> {
     const folder = join(this.folder, `log-${++this.#serverCount}`);
     await mkdir(folder);
-    const server = await Server.start(folder, this.environment);
+    const server = await Server.start(folder, this.environment, settings);
     this.#servers.add(server);
     const tiles = httpTileSource({ url: server.url, fetch: this.#io.fetch, clock: this.#io.clock });
     return new LogUnderLoad(this, server, folder, (path) => tiles.get(path));

@@ -41,8 +41,8 @@ export class Server {
   readonly #process: ChildProcess;
   readonly #errors: string[];
 
-  /** Creates a log in `folder`, which exists, and waits until it takes entries. */
-  static async start(folder: string, environment: Environment): Promise<Server> {
+  /** Creates a log in `folder`, which exists, and waits until it takes entries. `settings` are variables of its own. */
+  static async start(folder: string, environment: Environment, settings: Environment = {}): Promise<Server> {
     const keyFile = join(folder, "key");
     await createKeyFile(keyFile, ORIGIN, SIGNATURE_TYPE.ed25519);
     const child = spawn(process.execPath, [...nodeArguments(), modulePath("../main"), "serve", "--json"], {
@@ -55,6 +55,7 @@ export class Server {
         DATABASE_URL: `sqlite:${join(folder, "log.db")}`,
         FS_ROOT: join(folder, "tiles"),
         LOG_LEVEL: "warn",
+        ...settings,
       },
       stdio: ["ignore", "pipe", "pipe"],
     });
