@@ -142,13 +142,14 @@ export class Proofs {
       if (published === null || waiter.receipt.index >= published.size || !this.#waiters.has(waiter))
         continue;
       this.#waiters.delete(waiter);
-      waiter.cancelTimer();
+      // Its timer runs on: the tiles may have to come from a store that takes its time.
       try {
         const { index, leafHash } = waiter.receipt;
         waiter.resolve(await this.#print(index, this.#open(published.note), leafHash));
       } catch (error) {
         waiter.reject(isCairnError(error) ? error : new CairnError("internal", { cause: error }));
       }
+      waiter.cancelTimer();
       if (this.#o.clock.monotonic() > sliceEnd) {
         await new Promise<void>((resolve) => setImmediate(resolve));
         sliceEnd = this.#o.clock.monotonic() + SLICE_MS;

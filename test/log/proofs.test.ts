@@ -29,7 +29,14 @@ function checkpointOf(size: number): PublishedCheckpoint {
   return publishedCheckpoint(printNote(signNote(text, [signer])), size, root, 0);
 }
 
-function rig(options: { published?: number | null; read?: (bytes: Uint8Array) => Uint8Array } = {}) {
+interface RigOptions {
+  readonly published?: number | null;
+  readonly read?: (bytes: Uint8Array) => Uint8Array;
+  /** The store, where tiles are not in memory. */
+  readonly store?: () => Promise<void>;
+}
+
+function rig(options: RigOptions = {}) {
   const clock = new FakeClock();
   let published = options.published === null ? null : checkpointOf(options.published ?? 500);
   let verified = 0;
@@ -50,9 +57,10 @@ function rig(options: { published?: number | null; read?: (bytes: Uint8Array) =>
     timeoutMs: 30_000,
     published: () => published,
     checkpointAt: async (size) => kept.get(size) ?? null,
-    read: (level, index, width): ReadObject => {
+    read: (level, index, width): ReadObject | Promise<ReadObject> => {
       const bytes = tree.tile(level, index, width);
-      return { bytes: options.read?.(bytes) ?? bytes, etag: '""' };
+      const object = { bytes: options.read?.(bytes) ?? bytes, etag: '""' };
+      return options.store === undefined ? object : options.store().then(() => object);
     },
   });
   return {
@@ -124,6 +132,32 @@ describe("a proof that is asked for", () => {
 });
 
 describe("a proof that is waited for", () => {
+  it("times out too while its tiles are read from a store that does not answer, and later ones do not suffer", async () => {
+    const asked: (() => void)[] = [];
+    const answer = (): void => {
+      for (const resolve of asked.splice(0)) resolve();
+    };
+    const log = rig({
+      store: () =>
+        new Promise<void>((resolve) => {
+          asked.push(resolve);
+        }),
+    });
+    const outcome = log.wait(499);
+    await turns();
+    log.clock.advance(30_000);
+    await turns();
+    expect(outcome.error).toMatchObject({ code: "proof_timeout", members: { index: 499, retry: "safe" } });
+    answer();
+    await turns();
+    const next = log.wait(498);
+    await turns();
+    answer();
+    await turns();
+    expectProof(next.proof, 498, 500);
+    expect(log.clock.pending).toBe(0);
+  });
+
   it("is given at once where the entry is published, else with the checkpoint that covers it", async () => {
     const log = rig();
     const [there, next, later] = [log.wait(499), log.wait(500), log.wait(550)];
