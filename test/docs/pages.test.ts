@@ -9,6 +9,7 @@ import { VARIABLES } from "../../src/cli/config.ts";
 import { cairn } from "../../src/cli/dispatch.ts";
 import { ERROR_SENTENCES } from "../../src/core/errors.ts";
 import { run } from "../cli/test-io.ts";
+import { composeVariables } from "../deploy/compose.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const PAGES = [
@@ -102,8 +103,8 @@ describe.each(PAGES)("%s", (page) => {
   });
 });
 
-/** Of tests and of the witness, which is configured by options. */
-const OTHER_VARIABLES = ["CAIRN_REQUIRE_ALL", "WITNESS_PRIVATE_KEY"];
+/** Of tests, of the witness, which is configured by options, and what docs/deploy/compose.yaml puts in. */
+const OTHER_VARIABLES = ["CAIRN_REQUIRE_ALL", "WITNESS_PRIVATE_KEY", ...composeVariables()];
 
 /** The help of the command that `names` begin with, or null where there is none. */
 async function helpOf(names: readonly string[]): Promise<string | null> {
