@@ -42,9 +42,13 @@ const START_TIMEOUT_MS = 60_000;
 const POLL_MS = 20;
 const OUTPUT_KEPT = 64 * 1024;
 
-/** Starts a witness that knows `logs`, and waits until it takes connections. */
-export async function startTarget(command: StartCommand, logs: readonly TestLog[]): Promise<StartedTarget> {
-  const folder = mkdtempSync(join(tmpdir(), "witness-conformance-"));
+/** Starts a witness that knows `logs`, its files in a new folder below `parent`, and waits until it takes connections. */
+export async function startTarget(
+  command: StartCommand,
+  logs: readonly TestLog[],
+  parent = tmpdir(),
+): Promise<StartedTarget> {
+  const folder = mkdtempSync(join(parent, "witness-conformance-"));
   const known = logs.filter(({ unknown }) => !unknown);
   const port = await freePort();
   const listen = `127.0.0.1:${port}`;
