@@ -23,13 +23,13 @@ function conflicting(log: TestLog, from: number, to: number): string[] {
 async function race(
   c: CaseContext,
   bodies: readonly string[],
-  onAnswer = () => {},
+  onAnswer: (response: Response) => void = () => {},
 ): Promise<(Response | null)[]> {
   return await Promise.all(
     bodies.map(async (body) => {
       try {
         const response = await c.add(body);
-        onAnswer();
+        onAnswer(response);
         return response;
       } catch {
         return null;
@@ -197,14 +197,17 @@ export const atomicity: readonly ConformanceCase[] = [
           for (const winner of winners(c, log, to, responses)) ever.add(winner);
         };
         let answers = 0;
-        const cut = race(c, conflicting(log, from, to), () => {
-          if (++answers === round * 3) kill();
+        // By turns: at the first cosignature, and after so many answers of whatever kind.
+        const cut = race(c, conflicting(log, from, to), ({ status }) => {
+          answers++;
+          if (round % 2 === 1 ? status === 200 : answers === round * 3) kill();
         });
         if (round === 0) setImmediate(kill);
         note(await cut);
         kill();
         await start();
-        note(await race(c, conflicting(log, from, to)));
+        // From the other end, so that one who lost before would win if the first winner were forgotten.
+        note((await race(c, conflicting(log, from, to).toReversed())).toReversed());
         // Whoever won before the kill and got no answer is found by asking for the same size once more.
         note(await race(c, conflicting(log, to, to)));
         assert.equal(ever.size, 1, `${ever.size} histories of one size were cosigned`);
