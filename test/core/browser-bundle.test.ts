@@ -1,12 +1,16 @@
 // The public entry must run in a browser: bundled for one, it holds nothing of Node, and in a context that has no more than
-// a browser's globals it verifies a proof.
+// a browser's globals it verifies a proof, and judges every Ed25519 signature as the server and the command line do.
+import { readFileSync } from "node:fs";
 import { createContext, runInContext } from "node:vm";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { beforeAll, expect, test } from "vitest";
-import { decodeUtf8 } from "../../src/core/bytes.ts";
+import { nodeEd25519 } from "../../src/cli/node-ed25519.ts";
+import { decodeUtf8, fromHex } from "../../src/core/bytes.ts";
+import { isAcceptablePublicKey, nobleEd25519 } from "../../src/core/ed25519.ts";
 import { printPolicy } from "../../src/core/policy.ts";
 import { printTlogProof } from "../../src/core/tlog-proof.ts";
+import type { Ed25519Case } from "../vectors/ed25519-edge.generate.ts";
 import { COSIGNED_AT, entries, policy, proofOf } from "./signed-log.ts";
 
 const MAX_BUNDLE_BYTES = 400_000; // unminified; a dependency that came in unnoticed would burst it
@@ -85,4 +89,32 @@ test("a false proof is refused in it", () => {
   expect(inBrowser(VERIFY, { ...given, entry: "another entry" })).toBe("inclusion_failed");
   expect(inBrowser(VERIFY, { ...given, proof: given.proof.replace("\n7\n", "\n8\n") })).toBe("bad_signature");
   expect(inBrowser(VERIFY, { ...given, proof: "" })).toBe("bad_proof");
+});
+
+const JUDGE = `
+  JSON.stringify(
+    JSON.parse(given.cases).map(({ publicKey, message, signature }) => {
+      const key = cairn.fromHex(publicKey);
+      let acceptable = true;
+      try {
+        cairn.checkPublicKey(key);
+      } catch {
+        acceptable = false;
+      }
+      return [cairn.nobleEd25519.verify(cairn.fromHex(signature), cairn.fromHex(message), key), acceptable];
+    }),
+  );
+`;
+
+test("at every edge where Ed25519 implementations disagree it answers as the server and the command line do", () => {
+  const file = readFileSync(new URL("../vectors/ed25519-edge.json", import.meta.url), "utf8");
+  const cases = JSON.parse(file) as Ed25519Case[];
+  const judged = JSON.parse(inBrowser(JUDGE, { cases: file }) as string) as [boolean, boolean][];
+  expect(judged).toHaveLength(cases.length);
+  for (const [i, { name, publicKey, message, signature, valid, acceptableKey }] of cases.entries()) {
+    const asked = [fromHex(signature), fromHex(message), fromHex(publicKey)] as const;
+    expect(judged[i], name).toEqual([valid, acceptableKey]);
+    expect([nobleEd25519.verify(...asked), isAcceptablePublicKey(asked[2])], name).toEqual(judged[i]);
+    expect(nodeEd25519.verify(...asked), name).toBe(judged[i]?.[0]);
+  }
 });
