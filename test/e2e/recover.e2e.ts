@@ -1,6 +1,6 @@
 // What was lost, restored or damaged: refused at start with the way out, and got back by `cairn recover`.
 
-import { cp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { copyFile, cp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { ErrorCode } from "../../src/core/errors.ts";
@@ -28,6 +28,7 @@ import {
 import { expectRefused, expectSentence, filesIn } from "./refusal.ts";
 import { cairn, copyPlace, create, newPlace, type Place, progress, serve } from "./server.ts";
 import { serveFolder } from "./static.ts";
+import { isInBucket } from "./store.ts";
 
 /** Two full bundles and a partial one. */
 const ENTRIES = entries(600);
@@ -150,7 +151,7 @@ describe("state/head and checkpoint", () => {
     {
       name: "a head that is valid and older",
       code: "head_damaged",
-      damage: (place) => cp(join(place.folder, "older-head"), headFile(place)),
+      damage: (place) => copyFile(join(place.folder, "older-head"), headFile(place)),
     },
     {
       name: "a head whose note was changed",
@@ -177,7 +178,7 @@ describe("state/head and checkpoint", () => {
     {
       name: "a checkpoint of another log",
       code: "checkpoint_damaged",
-      damage: async (place) => cp(checkpointFile(await newLog(entries(1))), checkpointFile(place)),
+      damage: async (place) => copyFile(checkpointFile(await newLog(entries(1))), checkpointFile(place)),
     },
   ];
 
@@ -257,7 +258,8 @@ describe("tiles and bundles", () => {
     await expectWhole(place, ENTRIES);
   });
 
-  test("everything but the key lost is got back from a mirror", async () => {
+  // Without its folder a bucket is none, and a log never makes one.
+  test.skipIf(isInBucket())("everything but the key lost is got back from a mirror", async () => {
     const place = await grown();
     const mirror = await copyPlace(place);
     await loseDatabase(place);
@@ -363,19 +365,23 @@ describe("two histories", () => {
 });
 
 describe("power loss", () => {
-  test("that took any of the tiles that were not synced is mended at start", async () => {
-    for (let round = 0; round < POWER_LOSSES; round++) {
-      const place = await newPlace();
-      const server = await create(place);
-      await addBatch(server, ALL.slice(0, 300));
-      await untilPublished(server, 300);
-      await addBatch(server, ALL.slice(300));
-      await untilPublished(server, ALL.length);
-      await server.crash();
-      await takeTiles(place, progress(place).synced, round);
-      await expectWhole(place, ALL);
-    }
-  });
+  // What a bucket acknowledged is durable.
+  test.skipIf(isInBucket())(
+    "that took any of the tiles that were not synced is mended at start",
+    async () => {
+      for (let round = 0; round < POWER_LOSSES; round++) {
+        const place = await newPlace();
+        const server = await create(place);
+        await addBatch(server, ALL.slice(0, 300));
+        await untilPublished(server, 300);
+        await addBatch(server, ALL.slice(300));
+        await untilPublished(server, ALL.length);
+        await server.crash();
+        await takeTiles(place, progress(place).synced, round);
+        await expectWhole(place, ALL);
+      }
+    },
+  );
 
   /** Takes away, empties, tears or fills with zeros what ends above `synced`: all of it at `round` 0, else some. */
   async function takeTiles(place: Place, synced: number, round: number): Promise<void> {

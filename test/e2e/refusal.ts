@@ -6,9 +6,14 @@ import { join } from "node:path";
 import { expect } from "vitest";
 import type { ErrorCode } from "../../src/core/errors.ts";
 import { cairn, type Environment, type Place, type Ran } from "./server.ts";
+import { isInBucket } from "./store.ts";
 
-/** The longest that a refusal may take which needs no remote answer (architecture, section 3, One writer). */
+/**
+ * The longest that a refusal may take (architecture, section 3, One writer and S3): one that needs no remote answer, and
+ * one over a bucket.
+ */
 const REFUSAL_MS = 3000;
+const BUCKET_REFUSAL_MS = 10_000;
 
 /**
  * What a refused start may touch: the locks, and SQLite's own files, which come with a look into a database and go with
@@ -29,7 +34,7 @@ export async function expectRefused(
   const crashed = (await readdir(place.folder)).flatMap((name) => /^(.*)-wal$/.exec(name)?.[1] ?? []);
   const ran = await cairn(args, { ...place.env, ...env });
   const sentence = expectSentence(ran, `cairn ${args[0]}`, code);
-  expect(ran.ms).toBeLessThan(REFUSAL_MS);
+  expect(ran.ms).toBeLessThan(isInBucket() ? BUCKET_REFUSAL_MS : REFUSAL_MS);
   const after = await filesIn(place.folder);
   // What a crash left in the write-ahead log is brought into the database file before anything is judged.
   for (const name of crashed) delete after[name];

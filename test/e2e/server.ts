@@ -11,7 +11,7 @@ import Database from "better-sqlite3";
 import { inject, onTestFinished } from "vitest";
 import { generatePrivateKey, printPrivateKey, privateKeyVkey } from "../../src/core/note-key.ts";
 import { printVkey } from "../../src/core/vkey.ts";
-import { copyFolder, storeEnv } from "./store.ts";
+import { bucketAtRest, copyFolder, storeEnv } from "./store.ts";
 
 /** No process of these tests takes longer to start, or to stop, unless it hangs. */
 export const PATIENCE_MS = 20_000;
@@ -173,6 +173,7 @@ export async function listening(
     async crash() {
       kill("SIGKILL");
       await exited;
+      await bucketAtRest();
     },
   };
 }

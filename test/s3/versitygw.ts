@@ -10,6 +10,7 @@ import { createServer } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import type { S3Settings } from "../../src/storage/s3-client.ts";
 
 const MODULE = "github.com/versity/versitygw/cmd/versitygw";
 const VERSION = "v1.8.0";
@@ -93,6 +94,16 @@ export function makeBucket(gateway: GatewayPlace, tiles?: string): string {
     symlinkSync(tiles, join(gateway.root, bucket));
   }
   return bucket;
+}
+
+export function bucketSettings(gateway: GatewayPlace, bucket: string): S3Settings {
+  return {
+    bucket,
+    endpoint: endpoint(gateway),
+    region: "us-east-1",
+    credentials: { accessKeyId: ACCESS_KEY, secretAccessKey: SECRET_KEY },
+    forcePathStyle: true,
+  };
 }
 
 /** The variables that make a log use that bucket. */
