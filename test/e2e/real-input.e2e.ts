@@ -17,7 +17,6 @@ import {
   untilPublished,
 } from "./client.ts";
 import { skipWithout } from "../require.ts";
-
 import { create, newPlace, serve, type Server } from "./server.ts";
 
 const FOLDER = fileURLToPath(new URL("../../../shared/data/conda/", import.meta.url));
