@@ -2,7 +2,7 @@
 // that it acknowledged and signed is still so.
 
 import { History, signedHead } from "./folder.ts";
-import { eventually, Place } from "./place.ts";
+import { eventually, Place, type StoreEnv } from "./place.ts";
 import { Acknowledgements, Publishers, type Refusal } from "./publishers.ts";
 import type { Random } from "./random.ts";
 
@@ -28,9 +28,10 @@ export async function runCycles(options: {
   readonly earlyShare: number;
   /** `cairn fsck` after every so many cycles, and at the end. */
   readonly fsckEvery: number;
+  readonly storeEnv?: StoreEnv;
 }): Promise<CyclesReport> {
   const { random, cycles } = options;
-  const place = await Place.make(options.program);
+  const place = await Place.make(options.program, undefined, options.storeEnv);
   try {
     const acknowledgements = new Acknowledgements();
     const history = new History(place);

@@ -21,6 +21,8 @@ export const ORIGIN = "example.com/crash";
 const PATIENCE_MS = 60_000;
 
 export type Environment = Readonly<Record<string, string>>;
+/** Variables that make a log keep its tiles in a bucket which is the folder `tiles`; none where it is only a folder. */
+export type StoreEnv = (tiles: string) => Environment;
 
 /** A process that was started here. */
 export class Child {
@@ -91,6 +93,7 @@ export class Place {
     data: string,
     program: string,
     key: ReturnType<typeof generatePrivateKey>,
+    storeEnv: StoreEnv,
   ) {
     this.folder = folder;
     this.program = program;
@@ -105,15 +108,19 @@ export class Place {
       LISTEN_ADDR: "127.0.0.1:0",
       ALLOW_PUBLIC_WRITES: "true",
       CHECKPOINT_INTERVAL: "0.05",
+      ...storeEnv(this.tiles),
     };
   }
 
-  /** A new key, and a folder for its log; `data` where the data is to lie elsewhere than beside the key. */
-  static async make(program: string, data?: string): Promise<Place> {
+  /**
+   * A new key, and a folder for its log; `data` where the data is to lie elsewhere than beside the key, `storeEnv` where the
+   * folder of the tiles is a bucket.
+   */
+  static async make(program: string, data?: string, storeEnv: StoreEnv = () => ({})): Promise<Place> {
     const folder = await mkdtemp(join(tmpdir(), "cairn-crash-"));
     const key = generatePrivateKey(ORIGIN, randomBytes(32));
     await writeFile(join(folder, "log.key"), `${printPrivateKey(key)}\n`, { mode: 0o600 });
-    return new Place(folder, data ?? folder, program, key);
+    return new Place(folder, data ?? folder, program, key, storeEnv);
   }
 
   /** Starts a command of the program. */

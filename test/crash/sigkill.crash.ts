@@ -5,6 +5,7 @@
 
 import { join } from "node:path";
 import { expect, inject, it } from "vitest";
+import { storeEnv } from "../e2e/store.ts";
 import { runCycles } from "./cycles.ts";
 import { Random } from "./random.ts";
 
@@ -24,6 +25,7 @@ it(`${CYCLES} kills lose nothing and fork nothing (CRASH_SEED=${random.seed})`, 
     random,
     earlyShare: EARLY_SHARE,
     fsckEvery: FSCK_EVERY,
+    storeEnv,
   });
   process.stdout.write(`killed: ${JSON.stringify(report)}\n`);
   expect(report.early).toBeGreaterThan(CYCLES / 16);
