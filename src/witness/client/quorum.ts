@@ -178,11 +178,10 @@ export class Quorum {
       };
       let waiting = false;
       const met = (): void => {
-        if (waiting || !policySatisfied(this.#o.policy, new Set(lines.keys()))) return;
+        if (!policySatisfied(this.#o.policy, new Set(lines.keys()))) return;
+        if (this.#o.surplusWaitMs === 0 || lines.size === this.#voters().length) finish();
+        else if (!waiting) this.#o.clock.after(this.#o.surplusWaitMs, finish);
         waiting = true;
-        const complete = lines.size === this.#voters().length;
-        if (complete || this.#o.surplusWaitMs === 0) finish();
-        else this.#o.clock.after(this.#o.surplusWaitMs, finish);
       };
       this.#stop.signal.addEventListener("abort", finish, { once: true });
       abandon?.addEventListener("abort", finish, { once: true });

@@ -14,12 +14,13 @@ import { nobleHasher } from "../../../src/core/noble-hasher.ts";
 import { generatePrivateKey } from "../../../src/core/note-key.ts";
 import { parseNote, printNote, printSignatureLine, signNote } from "../../../src/core/note.ts";
 import type { Note } from "../../../src/core/note.ts";
+import type { SIGNATURE_TYPE } from "../../../src/core/vkey.ts";
 import type { WitnessPeer } from "../../../src/witness/client/quorum.ts";
 
 export type Misbehaviour = (request: {
   readonly body: string;
   readonly note: Note;
-}) => Response | Promise<Response> | null;
+}) => Response | Promise<Response | null> | null;
 
 export class FakeWitness {
   readonly name: string;
@@ -36,10 +37,10 @@ export class FakeWitness {
   misbehave: Misbehaviour | null = null;
   time = 1_700_000_000;
 
-  constructor(name: string, seed: number) {
+  constructor(name: string, seed: number, type?: typeof SIGNATURE_TYPE.mldsa44) {
     this.name = name;
     this.url = `http://${name}.example`;
-    this.key = generatePrivateKey(`${name}.example`, new Uint8Array(32).fill(seed));
+    this.key = generatePrivateKey(`${name}.example`, new Uint8Array(32).fill(seed), type);
   }
 
   get peer(): WitnessPeer {

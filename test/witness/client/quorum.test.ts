@@ -9,8 +9,10 @@ import { HASH_BYTES } from "../../../src/core/hash.ts";
 import { consistencyRanges, perfectRoot } from "../../../src/core/merkle.ts";
 import { nobleHasher } from "../../../src/core/noble-hasher.ts";
 import { generatePrivateKey, noteSigner, noteVerifier, privateKeyVkey } from "../../../src/core/note-key.ts";
-import { parseNote, printNote, signNote } from "../../../src/core/note.ts";
+import { MLDSA44_SIGNATURE_BYTES } from "../../../src/core/mldsa.ts";
+import { parseNote, printNote, printSignatureLine, signNote } from "../../../src/core/note.ts";
 import { policyFromQuorum } from "../../../src/core/policy.ts";
+import { SIGNATURE_TYPE } from "../../../src/core/vkey.ts";
 import { hasDisjointQuorums } from "../../../src/witness/client/overlap.ts";
 import { Quorum, type QuorumOptions } from "../../../src/witness/client/quorum.ts";
 import { FakeClock } from "../../log/doubles/fake-clock.ts";
@@ -20,6 +22,8 @@ const ORIGIN = "log.example/one";
 const LOG_KEY = generatePrivateKey(ORIGIN, new Uint8Array(32).fill(9));
 const SIGNER = noteSigner(LOG_KEY, nobleEd25519);
 const VERIFIER = noteVerifier(privateKeyVkey(LOG_KEY), nobleEd25519);
+/** What stands before the signature proper. */
+const TIMESTAMP_BYTES = 8;
 const LEAVES = new Uint8Array(64 * HASH_BYTES).map((_, i) => (i * 37) ^ (i >> 5));
 const hasher = bulkHasher(nobleHasher).tree;
 
@@ -184,21 +188,46 @@ describe("gathering", () => {
 
   test("waits for surplus cosignatures as long as it was told, once the quorum is met", async () => {
     const witnesses = three();
-    let release = (): void => {};
-    witnesses[2].misbehave = () =>
-      new Promise((resolve) => {
-        release = () => resolve(null as never);
-      });
+    const release = held(witnesses[2]);
     const { quorum, clock } = setUp(2, witnesses, { surplusWaitMs: 100 });
-    let given: Uint8Array | null = null;
-    void quorum.gather(noteOf(5), 5).then((note) => {
-      given = note;
-    });
-    await settle();
-    expect(given).toBeNull();
+    const gathered = given(quorum.gather(noteOf(5), 5));
+    await turn(clock, 99);
+    expect(gathered.note).toBeNull();
+    await turn(clock, 1);
+    expect(signersOf(gathered.note as never)).toEqual([ORIGIN, "a.example", "b.example"]);
     release();
-    await turn(clock, 100);
-    expect(signersOf(given as never)).toEqual([ORIGIN, "a.example", "b.example", "c.example"]);
+  });
+
+  test("a surplus cosignature that comes in time is published, and the last one ends the wait", async () => {
+    const witnesses = three();
+    const release = held(witnesses[2]);
+    const { quorum, clock } = setUp(2, witnesses, { surplusWaitMs: 60_000 });
+    const gathered = given(quorum.gather(noteOf(5), 5));
+    await turn(clock, 10);
+    expect(gathered.note).toBeNull();
+    release();
+    await settle();
+    expect(signersOf(gathered.note as never)).toEqual([ORIGIN, "a.example", "b.example", "c.example"]);
+  });
+
+  test("an ML-DSA-44 cosignature counts like an Ed25519 one, and a forged one like none", async () => {
+    const pq = new FakeWitness("pq", 4, SIGNATURE_TYPE.mldsa44);
+    const witnesses = [...three().slice(0, 2), pq];
+    const { quorum } = setUp(3, witnesses);
+    const note = parseNote(await quorum.gather(noteOf(5), 5));
+    expect(note.signatures.map(({ name }) => name)).toEqual([ORIGIN, "a.example", "b.example", "pq.example"]);
+    expect(note.signatures.at(-1)?.signature).toHaveLength(TIMESTAMP_BYTES + MLDSA44_SIGNATURE_BYTES);
+
+    pq.misbehave = ({ note: asked }) => {
+      const { signature, ...line } = pq.cosign(asked.text);
+      return new Response(
+        printSignatureLine({ ...line, signature: signature.with(-1, 0xff ^ (signature.at(-1) ?? 0)) }),
+      );
+    };
+    const second = setUp(2, witnesses).quorum;
+    expect(signersOf(await second.gather(noteOf(6), 6))).toEqual([ORIGIN, "a.example", "b.example"]);
+    expect(second.status()[2]).toMatchObject({ name: "pq", state: "failing" });
+    second.close();
   });
 
   test("an abandoned gathering ends, and gives nothing", async () => {
@@ -334,6 +363,25 @@ test("policies whose quorums need not meet are told from those whose quorums do"
   expect(hasDisjointQuorums(policyFromQuorum(witnesses, 3))).toBe(false);
   expect(hasDisjointQuorums(policyFromQuorum(witnesses.slice(0, 2), 1))).toBe(true);
 });
+
+/** Holds a witness's answers back until the function that it returns is called. */
+function held(witness: FakeWitness): () => void {
+  let release = (): void => {};
+  const until = new Promise<null>((resolve) => {
+    release = () => resolve(null);
+  });
+  witness.misbehave = () => until;
+  return () => release();
+}
+
+/** What a gathering has given so far. */
+function given(gathering: Promise<Uint8Array>): { readonly note: Uint8Array | null } {
+  const state: { note: Uint8Array | null } = { note: null };
+  void gathering.then((note) => {
+    state.note = note;
+  });
+  return state;
+}
 
 /** Lets everything that is not waiting for the clock happen. */
 async function settle(): Promise<void> {
