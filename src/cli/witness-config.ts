@@ -81,7 +81,8 @@ function readPolicy(settings: WitnessSettings, logKeys: readonly VerifierKey[]):
   if (externalWitnesses === undefined) return null;
   const witnesses = list(externalWitnesses).map((item) => {
     const match = EXTERNAL_WITNESS.exec(item);
-    if (match === null) throw problem(`EXTERNAL_WITNESSES: ${item} does not read name=url=vkey`);
+    if (match === null)
+      throw problem(`EXTERNAL_WITNESSES: ${withoutPassword(item)} does not read name=url=vkey`);
     const [, name = "", url = "", vkey = ""] = match;
     return { name, key: readVkey(vkey, name), url };
   });
@@ -111,7 +112,7 @@ function readMonitors(text: string | undefined, names: ReadonlySet<string>): Map
   const monitors = new Map<string, string>();
   for (const item of list(text)) {
     const [, name = "", url = ""] = NAME_AND_URL.exec(item) ?? [];
-    if (name === "") throw problem(`WITNESS_MONITOR_URLS: ${item} does not read name=url`);
+    if (name === "") throw problem(`WITNESS_MONITOR_URLS: ${withoutPassword(item)} does not read name=url`);
     if (!names.has(name)) throw problem(`WITNESS_MONITOR_URLS names ${name}, which is no witness`);
     if (monitors.has(name)) throw problem(`WITNESS_MONITOR_URLS names ${name} twice`);
     checkUrl(url, name);
@@ -125,11 +126,23 @@ function checkUrl(url: string, name: string): void {
   if (
     parsed === null ||
     !["http:", "https:"].includes(parsed.protocol) ||
+    // Given out with the policy, and no request could be sent to it.
+    parsed.username !== "" ||
+    parsed.password !== "" ||
     parsed.search !== "" ||
     parsed.hash !== ""
   ) {
-    throw problem(`the URL of witness ${name} is not an http or https prefix: ${url}`);
+    throw problem(`the URL of witness ${name} is not an http or https prefix: ${withoutPassword(url)}`);
   }
+  // They would stand in what is logged about it, and fetch takes none.
+  if (parsed.username !== "" || parsed.password !== "") {
+    throw problem(`the URL of witness ${name} holds a user or a password`);
+  }
+}
+
+/** A text in which somebody may have written a URL with a password. */
+function withoutPassword(text: string): string {
+  return text.replaceAll(/\/\/[^/@]*@/g, "//…@");
 }
 
 function list(text: string | undefined): string[] {
