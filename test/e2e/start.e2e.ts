@@ -124,7 +124,7 @@ describe("one writer", () => {
     for (const said of refused) expect(said).toMatch(/^it exited with 2: \{"error":\{"code":"locked",/);
   });
 
-  // In a bucket no lock keeps writers apart: test/s3/writers.e2e.ts.
+  // In a bucket no lock keeps writers apart: test/s3/operations.e2e.ts.
   test.skipIf(isInBucket()).each([
     ["another database", (place: Place): Environment => ({ DATABASE_URL: `sqlite:${place.database}-clone` })],
     ["another tile folder", (place: Place): Environment => ({ FS_ROOT: `${place.tiles}-clone` })],
