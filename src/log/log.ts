@@ -554,15 +554,19 @@ class RunningLog implements OwnedLog {
         detail: `entries wait for ${Math.round(lag / 1000)} s: ${why}`,
       });
     }
+    const age = this.#published === null ? null : Math.max(0, clock.now() - this.#published.publishedAt);
+    // An idle log too: readers who ask for a fresh checkpoint, and cosignatures of today, get neither.
+    const freshMs = Math.max(limits.republishIntervalMs, limits.checkpointIntervalMs) + limits.readyMaxLagMs;
+    if (age !== null && age > freshMs && !this.#frozen) {
+      const why = this.#publisher.trouble ?? "publication does not keep up";
+      reasons.push({ code: "checkpoint_old", detail: `it is ${Math.round(age / 1000)} s old: ${why}` });
+    }
     return {
       ready: reasons.every(({ code }) => code === "waiting_for_first_entry"),
       integratedSize: this.#publisher.signedSize,
       nextIndex: this.#backlog.end,
       publishedSize: this.#published?.size ?? null,
-      checkpointAgeSeconds:
-        this.#published === null
-          ? null
-          : Math.max(0, Math.floor((clock.now() - this.#published.publishedAt) / 1000)),
+      checkpointAgeSeconds: age === null ? null : Math.floor(age / 1000),
       queuedEntries: this.#sequencer?.waitingEntries ?? 0,
       backlogBytes: this.#unpublishedBytes,
       reasons,

@@ -449,6 +449,27 @@ describe("what a log says of itself", () => {
     checkOracle(world);
   });
 
+  it("is not ready, though idle, where its checkpoint could not be published anew, and says why", async () => {
+    const world = new World();
+    const log = await world.start({ create: true, limits: { republishIntervalMs: 600_000 } });
+    log.add(entryOf(0));
+    await log.until("it is published", () => log.running().published()?.size === 1);
+    await log.quiet();
+    await log.pass(620_000);
+    expect(log.running().status()).toMatchObject({ ready: true, reasons: [] });
+    for (const operation of ["replace", "overwrite", "get"] as const) {
+      log.store.faults.inject({ form: "F1", operation, times: Number.POSITIVE_INFINITY });
+    }
+    await log.pass(640_000);
+    const { ready, reasons, checkpointAgeSeconds } = log.running().status();
+    expect([ready, reasons.map(({ code }) => code)]).toEqual([false, ["checkpoint_old"]]);
+    expect(checkpointAgeSeconds).toBeGreaterThan(631);
+    log.store.faults.clear();
+    await log.until("it is published anew", () => log.running().status().ready);
+    await log.close();
+    checkOracle(world);
+  });
+
   it("counts the age of the checkpoint, and never less than nothing when the calendar goes back", async () => {
     const world = new World();
     const log = await world.start({ create: true });
