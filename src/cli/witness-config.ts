@@ -82,7 +82,7 @@ function readPolicy(settings: WitnessSettings, logKeys: readonly VerifierKey[]):
   const witnesses = list(externalWitnesses).map((item) => {
     const match = EXTERNAL_WITNESS.exec(item);
     if (match === null)
-      throw problem(`EXTERNAL_WITNESSES: ${withoutPassword(item)} does not read name=url=vkey`);
+      throw problem(`EXTERNAL_WITNESSES: ${withoutSecrets(item)} does not read name=url=vkey`);
     const [, name = "", url = "", vkey = ""] = match;
     return { name, key: readVkey(vkey, name), url };
   });
@@ -112,7 +112,7 @@ function readMonitors(text: string | undefined, names: ReadonlySet<string>): Map
   const monitors = new Map<string, string>();
   for (const item of list(text)) {
     const [, name = "", url = ""] = NAME_AND_URL.exec(item) ?? [];
-    if (name === "") throw problem(`WITNESS_MONITOR_URLS: ${withoutPassword(item)} does not read name=url`);
+    if (name === "") throw problem(`WITNESS_MONITOR_URLS: ${withoutSecrets(item)} does not read name=url`);
     if (!names.has(name)) throw problem(`WITNESS_MONITOR_URLS names ${name}, which is no witness`);
     if (monitors.has(name)) throw problem(`WITNESS_MONITOR_URLS names ${name} twice`);
     checkUrl(url, name);
@@ -132,17 +132,13 @@ function checkUrl(url: string, name: string): void {
     parsed.search !== "" ||
     parsed.hash !== ""
   ) {
-    throw problem(`the URL of witness ${name} is not an http or https prefix: ${withoutPassword(url)}`);
-  }
-  // They would stand in what is logged about it, and fetch takes none.
-  if (parsed.username !== "" || parsed.password !== "") {
-    throw problem(`the URL of witness ${name} holds a user or a password`);
+    throw problem(`the URL of witness ${name} is not an http or https prefix: ${withoutSecrets(url)}`);
   }
 }
 
-/** A text in which somebody may have written a URL with a password. */
-function withoutPassword(text: string): string {
-  return text.replaceAll(/\/\/[^/@]*@/g, "//…@");
+/** A text in which somebody may have written a URL with a password, or a private key for a verifier key. */
+function withoutSecrets(text: string): string {
+  return text.replaceAll(/\/\/[^/@]*@/g, "//…@").replaceAll(/(PRIVATE\+KEY\+)\S*/g, "$1…");
 }
 
 function list(text: string | undefined): string[] {

@@ -43,10 +43,10 @@ export function clientErrorHandler(
 /** The handler for a server's `connect` event: there is no tunnel here. */
 export function refuseConnect(refusals: SocketRefusals): (request: IncomingMessage, socket: Duplex) => void {
   const refusal = new CairnError("method_not_allowed");
-  return ({ method, url }, socket) => {
+  return ({ method }, socket) => {
     socket.on("error", () => socket.destroy());
     socket.resume();
-    const answer = refused(refusal, refusals, { method, url }, ["Allow: GET, HEAD, POST, OPTIONS"]);
+    const answer = refused(refusal, refusals, { method }, ["Allow: GET, HEAD, POST, OPTIONS"]);
     endAndCut(socket, answer, refusals.lingerMs);
   };
 }

@@ -124,7 +124,9 @@ function logRefusal(
   error: Error & { readonly code: string },
 ): void {
   if (logger === null) return;
-  const fields = { requestId, method: raw.method, url: raw.url, status, code: error.code };
+  // Without its query, in which somebody may have sent a key.
+  const path = raw.url?.split("?", 1)[0];
+  const fields = { requestId, method: raw.method, path, status, code: error.code };
   if (status === 500) logger.error({ ...fields, err: error.cause ?? error }, "request failed");
   else logger.debug(fields, "request refused");
 }

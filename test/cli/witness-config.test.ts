@@ -110,6 +110,20 @@ describe("EXTERNAL_WITNESSES", () => {
     expect(refusal({ externalWitnesses })).toMatch(says);
   });
 
+  test("a password in a URL is not repeated, wherever the URL is refused", () => {
+    for (const wrong of [
+      `a=https://u:a-secret@a.example=${A}`,
+      "a=https://u:a-secret@a.example",
+      "https://u:a-secret@x",
+    ]) {
+      expect(refusal({ externalWitnesses: wrong })).toMatch(/^bad_config: /);
+      expect(refusal({ externalWitnesses: wrong })).not.toContain("a-secret");
+      const monitors = refusal({ externalWitnesses: THREE, monitorUrls: wrong.replace("a=", "a,a=") });
+      expect(monitors).toMatch(/^bad_config: /);
+      expect(monitors).not.toContain("a-secret");
+    }
+  });
+
   test("a witness's plain note key is refused, and the message has the one to write instead", () => {
     const plain = printVkey(privateKeyVkey(keyOf("a.example", 2)));
     expect(refusal({ externalWitnesses: `a=https://a.example=${plain}` })).toContain(A);
