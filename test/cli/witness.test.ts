@@ -208,10 +208,30 @@ describe("running", () => {
   );
 
   test(
-    "it keeps the rates that it is told",
+    "it keeps the rates that it is told, for an address and for an origin",
     async () => {
-      const one = await start([...withKey(), `--log=${log.origin}=${first}`, "--address-rate=0.001/2"]);
-      for (const status of [400, 400, 429]) expect((await add(one, "x")).status).toBe(status);
+      const rates = ["--address-rate=0.001/4", "--origin-rate=0.001/1"];
+      const one = await start([...withKey(), `--log=${log.origin}=${first}`, ...rates]);
+      expect((await add(one, log.request(0, 1))).status).toBe(200);
+      const refused = await add(one, log.request(1, 2));
+      expect([refused.status, refused.text]).toEqual([429, expect.stringContaining("this origin")]);
+      for (const status of [400, 400]) expect((await add(one, "x")).status).toBe(status);
+      const last = await add(one, "x");
+      expect([last.status, last.text]).toEqual([429, expect.stringContaining("this address")]);
+    },
+    PROCESS_MS,
+  );
+
+  test(
+    "behind a proxy it counts by the address that the proxy gives, and by nothing that a client adds before it",
+    async () => {
+      const one = await start([...withKey(), "--address-rate=0.001/1", "--client-address-header=X-Real-IP"]);
+      const from = async (address: string) => {
+        const headers = { "x-real-ip": address };
+        return (await send(`${one.url}/add-checkpoint`, { method: "POST", body: "x", headers })).status;
+      };
+      expect([await from("192.0.2.1"), await from("192.0.2.1")]).toEqual([400, 429]);
+      expect([await from("192.0.2.2"), await from("198.51.100.7, 192.0.2.2")]).toEqual([400, 429]);
     },
     PROCESS_MS,
   );

@@ -147,6 +147,7 @@ describe("add-checkpoint", () => {
 
   test("takes a body of the longest length, and refuses one byte more, with its length told or not", async () => {
     await start();
+    expect(BODY_MAX_BYTES).toBe(128 * 1024);
     const request = log.request(0, 5);
     for (const chunked of [false, true]) {
       expect((await add("x".repeat(BODY_MAX_BYTES), { chunked })).status).toBe(400);
