@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { encodeBundle } from "../../src/core/bundle.ts";
 import { entriesPath, tilePath } from "../../src/core/tile-path.ts";
-import { Reader } from "../../src/log/reader.ts";
+import { CACHE_MAX_BYTES, Reader } from "../../src/log/reader.ts";
+import type { ObjectStore } from "../../src/storage/store.ts";
 import { MemoryStore } from "../doubles/memory-store.ts";
 
 const BUNDLE = encodeBundle(Array.from({ length: 256 }, (_, i) => new Uint8Array(100).fill(i)));
@@ -37,6 +38,30 @@ describe("reads", () => {
     expect(gets()).toBe(1);
     expect(reader.read("tile", 0, 0, 256)).toBe(a);
     expect(a.bytes).toEqual(TILE);
+  });
+
+  test("what is kept in memory stays within its bytes, and the least recently read goes first", async () => {
+    const bundle = encodeBundle(Array.from({ length: 256 }, () => new Uint8Array(32_000)));
+    const count = Math.ceil(CACHE_MAX_BYTES / bundle.length) + 1;
+    const asked: string[] = [];
+    const store = {
+      get: async (key: string) => {
+        asked.push(key);
+        return { bytes: bundle, version: "1" };
+      },
+    } as unknown as ObjectStore;
+    const reader = new Reader({
+      store,
+      publishedSize: () => count * 256,
+      etagPrefix: "abc",
+      inFlight: () => null,
+    });
+    for (let index = 0; index < count; index++) await reader.read("entries", 0, index, 256);
+    expect(asked).toHaveLength(count);
+    await reader.read("entries", 0, count - 1, 256);
+    expect(asked).toHaveLength(count);
+    await reader.read("entries", 0, 0, 256);
+    expect(asked.slice(count)).toEqual([entriesPath(0)]);
   });
 
   test("narrower widths are views of the one object, whoever asks for how many of them", async () => {

@@ -68,6 +68,28 @@ it("writes exactly these objects in a round, and none of them twice", async () =
   await bucket.check();
 });
 
+it("makes every write conditional: what is immutable is created, head and checkpoint are replaced", async () => {
+  const bucket = await Bucket.make();
+  const log = await created(bucket);
+  const before = bucket.server.requests.length;
+  await roundOf(bucket, log, 0, 300);
+  await roundOf(bucket, log, 300, 300);
+  await log.end();
+  const puts = bucket.server.requests.slice(before).filter(({ operation }) => operation === "put");
+  expect(puts.length).toBeGreaterThan(10);
+  for (const { key, condition } of puts) {
+    expect(condition, key).toBe(key.startsWith("tile/") ? "if-none-match" : "if-match");
+  }
+  const first = bucket.server.requests.slice(0, before).filter(({ operation }) => operation === "put");
+  expect(first.map(({ key, condition }) => [key.replace(/[0-9a-f]{16}$/, "…"), condition])).toEqual(
+    expect.arrayContaining([
+      ["state/head", "if-none-match"],
+      ["checkpoint", "if-none-match"],
+    ]),
+  );
+  expect(first.every(({ condition }) => condition !== null)).toBe(true);
+});
+
 it("reads the head before the first write of a round and before publishing, and lists nothing", async () => {
   const bucket = await Bucket.make();
   const log = await created(bucket);

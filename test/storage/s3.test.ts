@@ -1,4 +1,4 @@
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { S3Requests, type S3Settings } from "../../src/storage/s3-client.ts";
 import { openS3Store, type S3Timing } from "../../src/storage/s3.ts";
 import { type ObjectStore, type ObjectVersion, StoreError } from "../../src/storage/store.ts";
@@ -206,6 +206,81 @@ describe("what is sent", () => {
       expect(sent).toEqual([header]);
     },
   );
+});
+
+/** Where a request for `key` would go, and with whose signature. */
+async function destination(
+  settings: Partial<S3Settings>,
+  key = "checkpoint",
+): Promise<{ url: string; authorization: string; token: string | undefined }> {
+  const server = await startServer();
+  const requests = await S3Requests.open(server.settings(settings));
+  onTestFinished(() => requests.close());
+  const sent: { url: string; authorization: string; token: string | undefined }[] = [];
+  requests.client.middlewareStack.add(
+    () =>
+      ({ request }) => {
+        const { protocol, hostname, path, headers } = request as {
+          protocol: string;
+          hostname: string;
+          path: string;
+          headers: Record<string, string>;
+        };
+        sent.push({
+          url: `${protocol}//${hostname}${path}`,
+          authorization: headers.authorization ?? "",
+          token: headers["x-amz-security-token"],
+        });
+        throw new Error("far enough");
+      },
+    { step: "deserialize", priority: "low", name: "capture" },
+  );
+  const command = new requests.library.GetObjectCommand({ Bucket: server.bucket, Key: key });
+  await expect(requests.client.send(command)).rejects.toThrow("far enough");
+  return sent[0] as { url: string; authorization: string; token: string | undefined };
+}
+
+describe("a bucket's address", () => {
+  const AWS = { endpoint: null, region: "eu-west-1" };
+  const OTHER_STORE = { endpoint: "https://s3.example.com", region: "auto" };
+  it.each([
+    ["AWS", false, AWS, "https://cairn-test.s3.eu-west-1.amazonaws.com/checkpoint"],
+    ["AWS", true, AWS, "https://s3.eu-west-1.amazonaws.com/cairn-test/checkpoint"],
+    ["an endpoint", false, OTHER_STORE, "https://cairn-test.s3.example.com/checkpoint"],
+    ["an endpoint", true, OTHER_STORE, "https://s3.example.com/cairn-test/checkpoint"],
+  ])("at %s, with the bucket in the path: %s", async (_, forcePathStyle, at, url) => {
+    const { url: asked, authorization } = await destination({ ...at, forcePathStyle });
+    expect(asked.replace(/\?.*$/, "")).toBe(url);
+    expect(authorization).toContain(`/${at.region}/s3/aws4_request`);
+  });
+
+  it("keeps a key's slashes and dots as they are", async () => {
+    const { url } = await destination({}, "tile/0/x001/x234/067.p/5");
+    expect(url.replace(/\?.*$/, "")).toMatch(/\/cairn-test\/tile\/0\/x001\/x234\/067\.p\/5$/);
+  });
+});
+
+describe("credentials", () => {
+  it("that are given sign every request, whatever the environment has", async () => {
+    vi.stubEnv("AWS_ACCESS_KEY_ID", "from-environment");
+    vi.stubEnv("AWS_SECRET_ACCESS_KEY", "secret");
+    onTestFinished(() => {
+      vi.unstubAllEnvs();
+    });
+    expect((await destination({})).authorization).toContain("Credential=access-of-tests/");
+  });
+
+  it("that are not given come from AWS's own chain, with the session's token", async () => {
+    vi.stubEnv("AWS_ACCESS_KEY_ID", "from-environment");
+    vi.stubEnv("AWS_SECRET_ACCESS_KEY", "secret");
+    vi.stubEnv("AWS_SESSION_TOKEN", "of-a-session");
+    onTestFinished(() => {
+      vi.unstubAllEnvs();
+    });
+    const { authorization, token } = await destination({ credentials: null });
+    expect(authorization).toContain("Credential=from-environment/");
+    expect(token).toBe("of-a-session");
+  });
 });
 
 interface Write {
