@@ -4,8 +4,8 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { cp, rm, writeFile } from "node:fs/promises";
-import { createServer, type Server as HttpServer } from "node:http";
+import { cp, readFile, rm, writeFile } from "node:fs/promises";
+import { Agent, createServer, type Server as HttpServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -16,6 +16,10 @@ import { parseNote } from "../../src/core/note.ts";
 import { printVkey, SIGNATURE_TYPE } from "../../src/core/vkey.ts";
 import { WITNESS_TIMEOUT_MS } from "../../src/witness/client/exchange.ts";
 import { skipUnless } from "../require.ts";
+import { cairnWitness } from "../witness/cairn-command.ts";
+import { send } from "../witness/conformance/case.ts";
+import { startTarget } from "../witness/conformance/target.ts";
+import { PLAIN, TestLog } from "../witness/conformance/test-log.ts";
 import { buildOmniwitness, OMNIWITNESS_BUILD_MS } from "../witness/peers/omniwitness.ts";
 import {
   cairn,
@@ -48,6 +52,9 @@ interface OurWitness extends Witness {
   /** Where its database is. */
   readonly folder: string;
 }
+
+/** Ten thousand keys are made, and as many requests answered. */
+const MANY_LOGS_MS = 180_000;
 
 let seed = 0;
 
@@ -351,6 +358,28 @@ describe("our witnesses", () => {
     expect(after.split("\n").slice(0, 4)).toEqual(before.split("\n").slice(0, 4));
   });
 });
+
+test.skipIf(skipUnless(process.platform === "linux", "memory is read from /proc, which is Linux's"))(
+  "one witness of 10,000 logs, each of them cosigned, stays under 200 MB",
+  async () => {
+    const logs = Array.from(
+      { length: 10_000 },
+      (_, i) => new TestLog(`many.example/${i}`, PLAIN, `one of many ${i}`),
+    );
+    const target = await startTarget(cairnWitness(["key"], [process.execPath, program()]), logs);
+    onTestFinished(() => target.close());
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    for (const log of logs) {
+      const options = { method: "POST", body: log.request(0, 1), agent };
+      expect((await send(`${target.url}/add-checkpoint`, options)).status).toBe(200);
+    }
+    agent.destroy();
+    const status = await readFile(`/proc/${target.pid()}/status`, "utf8");
+    const peak = Number(/^VmHWM:\s+([0-9]+) kB$/m.exec(status)?.[1]) * 1024;
+    expect(peak).toBeLessThan(200_000_000);
+  },
+  MANY_LOGS_MS,
+);
 
 const built = await buildOmniwitness();
 const missing = skipUnless(!("missing" in built), "missing" in built ? built.missing : "");
