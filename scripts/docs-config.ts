@@ -2,7 +2,7 @@
 //   npx tsx scripts/docs-config.ts [--check]
 
 import { readFileSync, writeFileSync } from "node:fs";
-import { VARIABLES, type Variable } from "../src/cli/config.ts";
+import { NOT_IN_THIS_VERSION, VARIABLES, type Variable } from "../src/cli/config.ts";
 
 const PAGE = new URL("../docs/configuration.md", import.meta.url);
 
@@ -22,6 +22,9 @@ function configurationPage(): string {
     const label = secret === true ? `\`${name}\`, \`${name}_FILE\`` : `\`${name}\``;
     return `| ${label} | ${standard === null ? otherwise : `\`${standard}\``} | ${about} |`;
   });
+  const later = Object.keys(NOT_IN_THIS_VERSION)
+    .map((name) => `\`${name}\``)
+    .join(", ");
   return `# Configuration
 
 <!-- Written by scripts/docs-config.ts from src/cli/config.ts; change it there. -->
@@ -36,6 +39,8 @@ refused. Private keys and API keys are never taken from a command line, where ot
 | Variable | Default | Meaning |
 |---|---|---|
 ${rows.join("\n")}
+
+What is not in this version yet is refused where it is set, and not ignored: ${later}.
 
 The commands that own a log's data read the same variables as the server; \`cairn keys\` reads \`DATABASE_URL\` only, and
 \`cairn add\` sends the \`API_KEY\` (or \`API_KEY_FILE\`) that it finds.

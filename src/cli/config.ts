@@ -191,7 +191,8 @@ export const VARIABLES = {
     schema: seconds(0.1),
     default: null,
     otherwise: "30 + `CHECKPOINT_INTERVAL`",
-    about: "Seconds that an acknowledged entry may wait for publication before `/ready` answers 503.",
+    about:
+      "Seconds that an acknowledged entry may wait for publication, or a checkpoint be overdue, before `/ready` answers 503.",
   }),
   RATE_LIMIT_PER_SECOND: variable({
     schema: rate(),
@@ -263,9 +264,17 @@ export const VARIABLES = {
   }),
 };
 
+const NO_INDEX = "the verifiable index is";
+
 /** Names of what is still to come. To set one and have it ignored would be a promise that nobody keeps. */
-const NOT_IN_THIS_VERSION: Readonly<Record<string, string>> = {
-  VINDEX_ENABLED: "the verifiable index is",
+export const NOT_IN_THIS_VERSION: Readonly<Record<string, string>> = {
+  VINDEX_ENABLED: NO_INDEX,
+  VINDEX_KEY_FIELD: NO_INDEX,
+  VINDEX_SNAPSHOT_INTERVAL: NO_INDEX,
+  VINDEX_DIR: NO_INDEX,
+  VINDEX_ANCHOR_INTERVAL: NO_INDEX,
+  VINDEX_PRIVATE_KEY: NO_INDEX,
+  VINDEX_PRIVATE_KEY_FILE: NO_INDEX,
   ENTRY_SCHEMA: "entry schemas are",
 };
 
@@ -309,6 +318,7 @@ export async function readConfig(env: Environment): Promise<ServerConfig> {
   const problems: string[] = [];
   for (const [name, what] of Object.entries(NOT_IN_THIS_VERSION)) {
     const value = env[name];
+    // What is switched off is promised nothing.
     if (value !== undefined && value !== "" && value !== "false") {
       problems.push(`${name} is set, and ${what} not in this version`);
     }

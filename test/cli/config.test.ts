@@ -236,13 +236,19 @@ describe("problems", () => {
     ]);
   });
 
-  test.each(["VINDEX_ENABLED", "ENTRY_SCHEMA"])(
-    "%s promises what this version does not do, so it is refused",
-    async (name) => {
-      expect(await problems({ ...MINIMAL, [name]: "x" })).toEqual([expect.stringMatching(`^${name} is set`)]);
-      expect(await problems({ ...MINIMAL, [name]: "" })).toEqual([]);
-    },
-  );
+  test.each([
+    "VINDEX_ENABLED",
+    "VINDEX_KEY_FIELD",
+    "VINDEX_SNAPSHOT_INTERVAL",
+    "VINDEX_DIR",
+    "VINDEX_ANCHOR_INTERVAL",
+    "VINDEX_PRIVATE_KEY",
+    "VINDEX_PRIVATE_KEY_FILE",
+    "ENTRY_SCHEMA",
+  ])("%s promises what this version does not do, so it is refused", async (name) => {
+    expect(await problems({ ...MINIMAL, [name]: "x" })).toEqual([expect.stringMatching(`^${name} is set`)]);
+    expect(await problems({ ...MINIMAL, [name]: "" })).toEqual([]);
+  });
 
   test("VINDEX_ENABLED=false is no such promise", async () => {
     expect(await problems({ ...MINIMAL, VINDEX_ENABLED: "false" })).toEqual([]);
