@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { VARIABLES } from "../../src/cli/config.ts";
 import { cairn } from "../../src/cli/dispatch.ts";
+import { FATAL_CODES } from "../../src/cli/exit-classes.ts";
 import { ERROR_SENTENCES } from "../../src/core/errors.ts";
 import { run } from "../cli/test-io.ts";
 import { composeVariables } from "../deploy/compose.ts";
@@ -130,6 +131,31 @@ test.each(["README.md", "docs/operator.md", "docs/publisher.md"])(
   },
 );
 
+test("the events that docs/operator.md explains are those that a log warns of, all of them", () => {
+  const sources = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" })
+    .filter((name) => /^(?:log|witness\/client)\/.*\.ts$/.test(name) && !name.endsWith("log/recover.ts"))
+    .map((name) => textOf(join("src", name)));
+  const warned = sources.flatMap((source) =>
+    [...source.matchAll(/\b(?:trouble|onTrouble)\(\s*"([a-z_]+)"/g)].map(([, event]) => event as string),
+  );
+  const table =
+    textOf("docs/operator.md").split("| Events at level 40 and above |")[1]?.split("\n\n", 1)[0] ?? "";
+  const explained = [...table.matchAll(/^\| (`[^|]*) \|/gm)].flatMap(([, cell]) =>
+    [...(cell as string).matchAll(/`([a-z_]+)`/g)].map(([, event]) => event as string),
+  );
+  // Said by `cairn serve` itself, when it does not end in time.
+  expect(new Set(explained)).toEqual(new Set([...warned, "stop_timeout"]));
+});
+
+/** What docs/operator.md need not explain: codes of commands that are no log, and what the sentence says already. */
+const SELF_EXPLAINING = new Set(["usage", "file_exists", "store_unavailable"]);
+
+test("docs/operator.md says what to do about every code that ends a server", () => {
+  const page = textOf("docs/operator.md");
+  const silent = Object.keys(FATAL_CODES).filter((code) => !page.includes(`\`${code}\``));
+  expect(silent.filter((code) => !SELF_EXPLAINING.has(code))).toEqual([]);
+});
+
 test("every code that a page lists as an error is in the catalogue", () => {
   const listed = PAGES.filter((page) => !page.endsWith("errors.md")).flatMap((page) =>
     [...textOf(page).matchAll(/`([a-z]+(?:_[a-z]+)+)`/g)].map(([, code]) => ({
@@ -137,7 +163,11 @@ test("every code that a page lists as an error is in the catalogue", () => {
       code: code as string,
     })),
   );
-  const unknown = listed.filter(({ code }) => !(code in ERROR_SENTENCES) && !OTHER_NAMES.has(code));
+  const events = textOf("docs/operator.md").split("| Events at level 40 and above |")[1]?.split("\n\n", 1)[0];
+  const unknown = listed.filter(
+    ({ code }) =>
+      !(code in ERROR_SENTENCES) && !OTHER_NAMES.has(code) && events?.includes(`\`${code}\``) !== true,
+  );
   expect(unknown).toEqual([]);
 });
 
