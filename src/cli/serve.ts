@@ -70,6 +70,10 @@ export async function runServer(
   // Synchronous, so that the last lines before an exit are written.
   const logger = pino({ level: config.logLevel, base: null }, destination({ fd: 2, sync: true }));
   const signal = stopSignal();
+  // Node then says it in its own form and ends the process with 1, the exit code of a fault.
+  const onFault = (err: unknown): void =>
+    logger.fatal({ event: "stopped", code: "internal", err }, "a fault of the program ends it");
+  process.once("uncaughtExceptionMonitor", onFault);
 
   const metrics = new ServerMetrics();
   const log = await openLog({
@@ -119,6 +123,7 @@ export async function runServer(
     await app?.close();
     keys?.close();
     metrics.close();
+    process.off("uncaughtExceptionMonitor", onFault);
     clearTimeout(deadline);
   }
   if (failure === null) {

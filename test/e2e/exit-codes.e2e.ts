@@ -152,6 +152,8 @@ test("fault: an error that nobody expected ends it with 1, and the next start is
   server.kill("SIGUSR2");
   const exit = await within(PATIENCE_MS, () => "the end", server.exited);
   expect(exit).toMatchObject({ code: EXIT_CLASSES.fault.exit, signal: null });
-  expect(server.stderr()).toContain("nobody expected this");
+  const line = server.log().at(-1);
+  expect(line).toMatchObject({ level: 60, event: "stopped", code: "internal" });
+  expect(JSON.stringify(line)).toContain("nobody expected this");
   expect(await (await serve(place)).stop()).toMatchObject({ code: 0 });
 });
