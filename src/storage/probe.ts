@@ -22,8 +22,14 @@ export async function probeStore(store: ObjectStore): Promise<void> {
       { length: PROBE_RACERS },
       () => new Uint8Array(randomBytes(PROBE_NAME_BYTES)),
     );
-    const results = await Promise.all(contents.map((bytes) => store.create(key, bytes)));
-    const winners = contents.filter((_, racer) => results[racer]?.outcome === "written");
+    // All of them, also where one fails: what is still on its way could not be removed.
+    const races = await Promise.allSettled(contents.map((bytes) => store.create(key, bytes)));
+    const failed = races.find((race) => race.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+    const winners = contents.filter((_, racer) => {
+      const race = races[racer];
+      return race?.status === "fulfilled" && race.value.outcome === "written";
+    });
     const winner = winners[0];
     if (winners.length !== 1 || winner === undefined) {
       throw unsafe(`${winners.length} of ${PROBE_RACERS} racing creates of one object succeeded`);

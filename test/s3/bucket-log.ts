@@ -146,10 +146,10 @@ export class Bucket {
 
   /**
    * Nothing forked, nothing immutable changed, everything under the checkpoint is there and right, every acknowledgement
-   * stands at its index, and the bucket holds these keys and no others. `superseded` and `quarantined`: such may be left.
+   * stands at its index, and the bucket holds these keys and no others. `superseded`, `quarantined` and `probe`: such may be left.
    */
   async check(
-    allowed: { superseded?: true; quarantined?: true; lost?: ReadonlySet<string> } = {},
+    allowed: { superseded?: true; quarantined?: true; probe?: true; lost?: ReadonlySet<string> } = {},
   ): Promise<void> {
     expect(this.ledger.violations).toEqual([]);
     const contents = this.server.contents();
@@ -191,6 +191,7 @@ export class Bucket {
     for (const key of contents.keys()) {
       if (needed.has(key)) continue;
       if (key.startsWith("state/quarantine/") && allowed.quarantined === true) continue;
+      if (key.startsWith("state/probe/") && allowed.probe === true) continue;
       const isPartial = key.startsWith("tile/") && key.includes(".p/");
       const isSuperseded = contents.has(key.slice(0, key.indexOf(".p/")));
       if (isPartial && (!isSuperseded || allowed.superseded === true)) continue;

@@ -178,6 +178,83 @@ describe.each(START_READS)("at a start, %s", (_, operation, key) => {
   );
 });
 
+/** A start writes its probe and its epoch; a creation the first head and the first checkpoint besides. */
+const FIRST_WRITES = {
+  "the probe at a start": { key: (key: string) => key.startsWith("state/probe/"), create: false },
+  "the epoch at a start": { key: (key: string) => key === "state/head", create: false },
+  "the head at a creation": { key: (key: string) => key === "state/head", create: true },
+  "the checkpoint at a creation": { key: (key: string) => key === "checkpoint", create: true },
+} as const;
+type FirstWrite = keyof typeof FIRST_WRITES;
+
+/** How the start ends that meets the fault, what becomes of the log where it runs, and how the next start ends. */
+interface FirstOutcome {
+  readonly start: "started" | "store_unsafe" | "head_damaged" | "StoreError";
+  readonly process: "goes on" | "fenced";
+  readonly next: "started" | "head_damaged";
+}
+
+function outcomeOfFirst(form: FaultForm, write: FirstWrite): FirstOutcome {
+  const started: FirstOutcome = { start: "started", process: "goes on", next: "started" };
+  switch (write) {
+    case "the probe at a start":
+      // What it says of itself is not so: for this once it is not trusted with a log.
+      return form === "F7" || form === "F10" ? { ...started, start: "store_unsafe" } : started;
+    case "the epoch at a start":
+      return form === "F7" ? { ...started, process: "fenced" } : started;
+    case "the head at a creation":
+      // Somebody waits for a creation: it says what was wrong, and is completed by the next.
+      if (form === "F7") return { start: "head_damaged", process: "goes on", next: "head_damaged" };
+      return form === "F10" ? started : { ...started, start: "StoreError" };
+    case "the checkpoint at a creation":
+      return started;
+  }
+}
+
+describe.each(Object.keys(FIRST_WRITES) as FirstWrite[])("a write of %s", (name) => {
+  it.each(PUT_FAULTS)("meets %s", async (_, fault) => {
+    const { key, create } = FIRST_WRITES[name];
+    const expected = outcomeOfFirst(fault.form, name);
+    const bucket = await Bucket.make();
+    const { server } = bucket;
+    if (!create) {
+      const first = await bucket.start({ create: true });
+      await first.addBatch(entriesOf(0, 300));
+      await first.quiet();
+      await first.end();
+    }
+    server.inject({ operation: "put", key, ...fault });
+    const [refusal] = (await bucket.refusal({ create })).split(":");
+    expect(refusal).toBe(expected.start);
+    const log = bucket.processes.at(-1);
+    if (expected.start === "started" && log !== undefined) {
+      await log.quiet();
+      expect(log.failure?.code ?? "goes on").toBe(expected.process);
+    }
+    for (const process of bucket.processes) await process.end();
+    expect(server.faults.fired.length).toBeGreaterThan(0);
+    server.applyLate();
+    server.faults.clear();
+
+    if (expected.next !== "started") {
+      // Nothing was ever acknowledged, and there is nothing to recover: such a database is removed by hand.
+      expect(await bucket.refusal({ create })).toBe(expected.next);
+      await expect(bucket.recover()).rejects.toMatchObject({ code: "log_absent" });
+      expect([...server.contents().keys()]).toEqual([]);
+      return;
+    }
+    const next = await bucket.start({ create: create && expected.start !== "started" });
+    await next.quiet();
+    const from = next.log.status().nextIndex;
+    await next.addBatch(entriesOf(from, 300));
+    await next.quiet();
+    expect(next.failure).toBeNull();
+    await next.end();
+    expect(bucket.published).toBe(from + 300);
+    await bucket.check({ ...(fault.form === "F4" ? { probe: true } : {}) });
+  });
+});
+
 it("every form that a bucket can show is tried, and the others are impossible for a reason", () => {
   const tried: Record<S3Operation, readonly FaultForm[]> = {
     put: PUT_FAULTS.map(([, { form }]) => form),

@@ -86,7 +86,7 @@ it.each<[string, Outage]>([
     expect(log.log.status()).toMatchObject({
       ready: false,
       publishedSize: BATCH,
-      reasons: [{ code: "publication_late" }],
+      reasons: [{ code: "publication_late" }, { code: "checkpoint_old" }],
     });
     // What was published before is read from memory, what is not there says so.
     expect(log.failure).toBeNull();
