@@ -122,7 +122,6 @@ describe("a cloned volume", () => {
 describe("a bucket or a volume that is not this log's", () => {
   test("a mistyped bucket is refused by its name, by every command, and none is made", async () => {
     const place = await filled();
-    const buckets = await readdir(gateway.root);
     for (const command of ["serve", "recover", "gc"]) {
       for (const create of ["false", "true"]) {
         const env = { S3_BUCKET: "mistyped-name", LOG_CREATE: create };
@@ -130,7 +129,7 @@ describe("a bucket or a volume that is not this log's", () => {
         expect(sentence).toContain("s3://mistyped-name");
       }
     }
-    expect((await readdir(gateway.root)).filter((name) => !buckets.includes(name))).toEqual([]);
+    expect(await readdir(gateway.root)).not.toContain("mistyped-name");
     await expectWhole(place, ENTRIES);
   });
 
