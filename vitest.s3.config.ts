@@ -30,13 +30,16 @@ export default defineConfig({
             ? []
             : [
                 "test/s3/**/*.e2e.ts",
-                "test/crash/sigkill.crash.ts",
+                "test/crash/{sigkill,many-processes}.crash.ts",
                 "test/e2e/{golden-log,publication,real-input,recover,start,stop}.e2e.ts",
               ],
           exclude: [MEASURED],
           globalSetup: isSkipped ? [] : ["test/e2e/package.ts", "test/s3/setup.ts"],
           // npm run test:crash has many more, on a folder.
-          env: { CRASH_CYCLES: process.env.CRASH_CYCLES ?? "15" },
+          env: {
+            CRASH_CYCLES: process.env.CRASH_CYCLES ?? "15",
+            CRASH_ITERATIONS: process.env.CRASH_ITERATIONS ?? "8",
+          },
           sequence: { groupOrder: 1 },
           // Each log, and the gateway, is a process of its own already.
           maxWorkers: 2,

@@ -1,4 +1,4 @@
-// Many real processes at once on one data folder: a log, two publishers, a second `serve`, and a reader that verifies; one
+// Many real processes at once on one data folder, or one bucket in vitest.s3.config.ts: a log, two publishers, a second `serve`, and a reader that verifies; one
 // of them is killed at a random moment. Afterwards database and tiles hold each other's entries exactly, nothing
 // acknowledged is lost, every second writer was refused in words, and nobody passed contention off as benign.
 
@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { decodeBundle } from "../../src/core/bundle.ts";
 import { openSqliteState } from "../../src/state/sqlite.ts";
 import { expect, inject, it } from "vitest";
+import { storeEnv } from "../e2e/store.ts";
 import { History, publishedHead, readEntries, signedHead, strays } from "./folder.ts";
 import { type Child, Place, eventually, within } from "./place.ts";
 import { Acknowledgements } from "./publishers.ts";
@@ -15,7 +16,7 @@ import { Random } from "./random.ts";
  * Fifty, since what goes wrong between processes goes wrong rarely: a race with a window of a fiftieth of an iteration is
  * then met with a chance of two thirds in a run, and on the second day of CI.
  */
-const ITERATIONS = 50;
+const ITERATIONS = Number(process.env.CRASH_ITERATIONS ?? 50);
 /** Two publishers make batches meet; one more would only share their processor. */
 const PUBLISHERS = 2;
 /** Enough that a publisher is still at it when the moment of the kill comes, few enough that an iteration stays short. */
@@ -30,7 +31,7 @@ const CONTENTION = /database is locked|SQLITE_BUSY|database_locked/;
 
 it(`holds with ${PUBLISHERS} publishers, a second serve and a reader at once, one killed, ${ITERATIONS} times`, async () => {
   const random = Random.fromEnvironment();
-  const place = await Place.make(join(inject("cairnPackage"), "dist/cli/main.js"));
+  const place = await Place.make(join(inject("cairnPackage"), "dist/cli/main.js"), undefined, storeEnv);
   try {
     const acknowledgements = new Acknowledgements();
     const history = new History(place);
