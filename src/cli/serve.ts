@@ -9,6 +9,7 @@ import { namedKeys, publicWrites } from "../http/auth.ts";
 import { ServerMetrics } from "../http/metrics.ts";
 import type { Log } from "../log/api.ts";
 import { systemClock } from "../log/clock.ts";
+import { fatalError } from "../log/fatal.ts";
 import { openLog } from "../log/log.ts";
 import { refuseReservedShape } from "../log/profile.ts";
 import { apiKeysPath, type WatchedKeys, watchApiKeys } from "./api-keys.ts";
@@ -82,7 +83,11 @@ export async function runServer(
     ),
     refuseContent: refuseReservedShape(config.origin),
   });
-  let failure: CairnError | null = null;
+  let failure = null as CairnError | null;
+  // Also while it stops: a log that was taken over in its last round does not end as if nothing were.
+  const failed = log.failed.then((error) => {
+    failure ??= error;
+  });
   let app: FastifyInstance | null = null;
   let keys: WatchedKeys | null = null;
   try {
@@ -108,7 +113,7 @@ export async function runServer(
     const url = urlOf(config.listen.host, app.server.address());
     logger.info({ event: "listening", url, origin: log.origin }, "listening");
     await listening({ url, log });
-    failure = await Promise.race([log.failed, signal.then(() => null)]);
+    await Promise.race([failed, signal]);
     if (failure === null) logger.info({ event: "draining" }, "draining");
   } finally {
     // The log settles what it accepted while its answers can still be sent.
@@ -116,11 +121,16 @@ export async function runServer(
     const deadline = setTimeout(() => {
       // A store that never answers must not keep a stopped process alive. What is unknown, the next start decides.
       logger.fatal({ event: "stop_timeout" }, "stopping took too long");
-      process.exit(EXIT_CLASSES.unsettled.exit);
+      process.exit(failure === null ? EXIT_CLASSES.unsettled.exit : serverExit(failure));
     }, STOP_MAX_MS);
     // The listener last: requests that wait for a proof get it in the last round, and new ones are told `draining`.
-    await log.close();
-    await app?.close();
+    try {
+      await log.close();
+      await app?.close();
+    } catch (error) {
+      // What ended the log says more than what then could not be closed.
+      failure ??= fatalError(error);
+    }
     keys?.close();
     metrics.close();
     process.off("uncaughtExceptionMonitor", onFault);

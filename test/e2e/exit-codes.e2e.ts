@@ -9,7 +9,7 @@ import { EXIT_CLASSES, FATAL_CODES } from "../../src/cli/exit-classes.ts";
 import type { ErrorCode } from "../../src/core/errors.ts";
 import { skipUnless } from "../require.ts";
 import { add, addBatch, entries, untilPublished } from "./client.ts";
-import { headFile, newLog, readHead } from "./log.ts";
+import { headFile, NEVER_AGAIN, newLog, readHead } from "./log.ts";
 import {
   cairn,
   create,
@@ -73,6 +73,17 @@ test("violated: a log that another process has taken over ends with 65, before i
   await expectEnd(server, "fenced");
   expect(exitOf("fenced")).toBe(65);
   expect(JSON.parse(await readFile(headFile(place), "utf8"))).toEqual(theirs);
+});
+
+test("violated: a log that is found to be taken over in the last round of its stop ends with 65 too", async () => {
+  const place = await newPlace();
+  const server = await create(place, NEVER_AGAIN);
+  await untilPublished(server, 0);
+  await add(server, "for the last round");
+  const theirs = { ...(await readHead(place)), epoch: 7, holder: "f".repeat(32) };
+  await writeFile(headFile(place), JSON.stringify(theirs));
+  server.kill("SIGTERM");
+  await expectEnd(server, "fenced");
 });
 
 test("unavailable: a database that something reads ends a start with 69, and the next start is a log", async () => {
