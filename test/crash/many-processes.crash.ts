@@ -1,6 +1,7 @@
-// Many real processes at once on one data folder, or one bucket in vitest.s3.config.ts: a log, two publishers, a second `serve`, and a reader that verifies; one
-// of them is killed at a random moment. Afterwards database and tiles hold each other's entries exactly, nothing
-// acknowledged is lost, every second writer was refused in words, and nobody passed contention off as benign.
+// Many real processes at once on one data folder, or on one bucket where vitest.s3.config.ts runs this: a log, two publishers,
+// a second `serve`, and a reader that verifies; one of them is killed at a random moment. Afterwards database and tiles hold
+// each other's entries exactly, nothing acknowledged is lost, every second writer was refused in words, and nobody passed
+// contention off as benign.
 
 import { join } from "node:path";
 import { decodeBundle } from "../../src/core/bundle.ts";

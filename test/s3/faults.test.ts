@@ -17,6 +17,9 @@ interface Outcome {
   readonly superseded?: true;
 }
 
+/** A group commit of a log. */
+const BATCH_MAX = 10_000;
+
 const GOES_ON: Outcome = { process: "goes on", next: "starts" };
 
 /** Objects that the growth from 200 to 300 entries writes, reads back or removes. */
@@ -68,21 +71,24 @@ function outcomeOfGet(fault: Pick<S3Fault, "form" | "damage">, object: ObjectCla
   return { process: object === "head" ? "fenced" : "state_wrong", next: "starts" };
 }
 
-async function runCase(fault: S3Fault, expected: Outcome): Promise<void> {
+/** A log of `size` entries meets the fault while it grows by a hundred. */
+async function runCase(fault: S3Fault, expected: Outcome, size = 200): Promise<void> {
   const bucket = await Bucket.make();
   const { server } = bucket;
   const log = await bucket.start({ create: true });
   await log.quiet();
-  await log.addBatch(entriesOf(0, 200));
+  for (let from = 0; from < size; from += BATCH_MAX) {
+    await log.addBatch(entriesOf(from, Math.min(BATCH_MAX, size - from)));
+  }
   await log.quiet();
   server.inject(fault);
-  await log.addBatch(entriesOf(200, 100));
+  await log.addBatch(entriesOf(size, 100));
   if (expected.process === "goes on") {
     await log.quiet(expected.superseded === true);
     await eventually("the fault comes about", () => server.faults.fired.length > 0);
     // The same batch again is the same entries, and the log grows on.
-    await log.addBatch(entriesOf(200, 100));
-    await log.addBatch(entriesOf(300, 5));
+    await log.addBatch(entriesOf(size, 100));
+    await log.addBatch(entriesOf(size + 100, 5));
     await log.quiet(expected.superseded === true);
     expect(log.failure).toBeNull();
     await log.end();
@@ -111,6 +117,14 @@ describe.each(Object.entries(CLASSES))("a write of the %s", (name, key) => {
   it.each(PUT_FAULTS)("meets %s", async (_, fault) => {
     const expected = outcomeOfPut(fault.form, name as ObjectClass);
     await runCase({ operation: "put", key: (each) => each === key, ...fault }, expected);
+  });
+});
+
+describe("a write of a full upper tile", () => {
+  // It takes 65,536 entries: only one form that leaves the outcome open, and the one that lies.
+  const kinds = PUT_FAULTS.filter(([name]) => ["F2, a 500", "F7"].includes(name));
+  it.each(kinds)("meets %s", async (_, fault) => {
+    await runCase({ operation: "put", key: (each) => each === "tile/1/000", ...fault }, GOES_ON, 65_480);
   });
 });
 
