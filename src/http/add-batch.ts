@@ -21,6 +21,8 @@ export function addBatchRoute(
   access: WriteAccess,
   rate: onRequestAsyncHookHandler | null,
   refuse: Refuse,
+  /** Told the code of each entry that was refused while others were logged. */
+  count: (code: string) => void,
 ): void {
   const rules: BodyRules = {
     maxBytes: BATCH_MAX_BYTES,
@@ -44,7 +46,7 @@ export function addBatchRoute(
         rules,
         () => access.client(raw),
         (error, body) => {
-          addAll(log, error, body, form)
+          addAll(log, error, body, form, count)
             .then((json) => send(res, 200, ["Content-Type", JSON_TYPE], json))
             .catch((cause) => refuse(raw, res, cause));
         },
@@ -60,9 +62,11 @@ async function addAll(
   error: CairnError | null,
   body: Uint8Array,
   form: ReturnType<typeof batchForm>,
+  count: (code: string) => void,
 ): Promise<Uint8Array> {
   if (error !== null) throw error;
   const results = await log.addBatch(batchEntries(body, form));
+  for (const result of results) if (isCairnError(result)) count(publicError(result).code);
   // To bytes here, since an error's detail may quote the entry and need not be ASCII.
   return Buffer.from(`{"results":[${results.map(resultJson).join(",")}]}`, "utf8");
 }

@@ -111,7 +111,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const access = new WriteAccess(keys, clientAddress(options.clientAddressHeader));
   const rate = await rateLimitHook(app, options.rateLimit, keys, access);
   addRoute(app, log, access, rate, refuse);
-  addBatchRoute(app, log, access, rate, refuse);
+  addBatchRoute(app, log, access, rate, refuse, count);
   tileRoutes(app, log, refuse);
   checkpointRoutes(app, log, refuse);
   proofRoute(app, log, refuse);

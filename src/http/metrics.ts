@@ -60,9 +60,13 @@ export class ServerMetrics {
       ["duplicate", this.#duplicates],
     ]);
     counter(registers, "cairn_commits_total", "Group commits.", null, () => [["", this.#commits]]);
-    counter(registers, "cairn_refused_total", "Refused requests by error code.", "code", () => [
-      ...this.#refused,
-    ]);
+    counter(
+      registers,
+      "cairn_refused_total",
+      "Refused requests, and refused entries of batches, by error code.",
+      "code",
+      () => [...this.#refused],
+    );
     this.#loop.enable();
   }
 

@@ -50,6 +50,15 @@ describe("/metrics", () => {
     expect(await value('cairn_refused_total{code="bad_path"}')).toBe(1);
   });
 
+  test("counts each entry of a batch that is refused while others are logged", async () => {
+    const { post, value } = await scraped();
+    const answer = await post("/add-batch", "one\n\n\ntwo\n", { "content-type": "application/x-ndjson" });
+    expect(answer.json<{ results: object[] }>().results.filter((result) => "error" in result)).toHaveLength(
+      2,
+    );
+    expect(await value('cairn_refused_total{code="entry_empty"}')).toBe(2);
+  });
+
   test("counts what is refused before there is a request, once a connection, and gives it an id and a line", async () => {
     metrics = new ServerMetrics();
     const lines: Record<string, unknown>[] = [];
