@@ -26,8 +26,14 @@ import {
 /** A start asks a store for this long, and some time goes by around it. */
 const STORE_PATIENCE_MS = 45_000;
 
-const strace = spawnSync("strace", ["-e", "trace=none", "true"]);
-const withoutStrace = skipUnless(strace.status === 0, "a sync is made to fail by strace, which is missing");
+// Whether strace is there and may attach to a process that it did not start itself.
+const ATTACH =
+  "sleep 9 & slept=$!; strace -p $slept -o /dev/null & traced=$!; sleep 0.5; kill -0 $traced; attached=$?; kill $traced $slept; exit $attached";
+const strace = spawnSync("sh", ["-c", ATTACH], { encoding: "utf8" });
+const withoutStrace = skipUnless(
+  strace.status === 0,
+  `a sync is made to fail by strace, which is missing or may not attach: ${strace.stderr.trim()}`,
+);
 
 /** The server ends by itself, with this code's class and a last line that names it. */
 async function expectEnd(server: Server, code: ErrorCode): Promise<void> {
