@@ -66,6 +66,8 @@ export async function runCycles(options: {
       if (!wasRunning) throw new Error(`the log ended by itself:\n${child.output()}`);
       await listening.catch(() => undefined);
       if (publishers === null) early++;
+      // Meant to come later: the machine is busier than it was.
+      if (publishers === null && !isEarly) startupMs *= 1.5;
       await stop(publishers);
       history.saw(await signedHead(place));
       await history.check(acknowledgements);
