@@ -1,12 +1,14 @@
 // `cairn add`: logs files, or the lines of standard input, and prints the index of each. Everything may be repeated: a log
 // answers bytes that it has already with the index they have.
 
+import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { ENTRY_MAX_BYTES } from "../core/bundle.ts";
 import { encodeBase64 } from "../core/base64.ts";
 import { CairnError, type ErrorCode, isCairnError } from "../core/errors.ts";
 import type { CheckpointTrust } from "../core/policy.ts";
 import { batches, type Receipt, submitter, type Submitter } from "../client/submit.ts";
+import { errorCode } from "../storage/durable.ts";
 import { requireOption, usageError } from "./args.ts";
 import { defineCommand } from "./command.ts";
 import { readSecret, readUpTo } from "./files.ts";
@@ -59,7 +61,7 @@ export const add = defineCommand(
     exit: [
       "Every entry is logged.",
       "At least one was refused, the others are logged; or a proof does not verify.",
-      "It could not be done: usage, no answer, no access. What was printed is logged.",
+      "It could not be done: usage, a file that cannot be read, no answer, no access. What was printed is logged.",
     ],
   },
   async ({ args: { options, positionals }, io, out }) => {
@@ -84,6 +86,7 @@ export const add = defineCommand(
     const items = ndjson ? lineItems(io) : fileItems(positionals);
     const tally = new Tally(out);
     if (proof) {
+      if (outDir !== undefined) await makeFolder(outDir);
       const asked = keys.length > 0 || policy !== undefined;
       const trust = asked ? await readTrust({ keys, policy, keyOption: "key" }) : null;
       await addWithProofs({ log, items, tally, trust, outDir });
@@ -91,9 +94,22 @@ export const add = defineCommand(
       await addInBatches(log, items, tally);
     }
     await out.remark(tally.summary());
+    if (tally.unreadable > 0) return EXIT.failed;
     return tally.refused > 0 ? EXIT.no : EXIT.ok;
   },
 );
+
+/** Before anything is logged, since a proof that cannot be kept is of no use. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (cause) {
+    throw new CairnError("file_unwritable", {
+      detail: `${path}: ${errorCode(cause) ?? String(cause)}`,
+      cause,
+    });
+  }
+}
 
 /** An entry with the name under which its outcome is printed. */
 interface Item {
@@ -131,6 +147,8 @@ class Tally {
   added = 0;
   duplicates = 0;
   refused = 0;
+  /** Of those that were refused: files that could not be read, which no log has seen. */
+  unreadable = 0;
   readonly #out: Output;
 
   constructor(out: Output) {
@@ -154,6 +172,7 @@ class Tally {
 
   async refuse(source: string, error: CairnError): Promise<void> {
     this.refused++;
+    if (error.code === "file_unreadable") this.unreadable++;
     await this.#out.remark(`${source}: ${errorLine(error)}`);
     await this.#out.value({ source, error: errorValue(error) });
   }
@@ -170,28 +189,34 @@ class Tally {
 }
 
 async function addInBatches(log: Submitter, items: AsyncIterable<Item>, tally: Tally): Promise<void> {
-  // The sources of entries that were handed to `batches` and have no outcome yet, in order.
-  const sources: string[] = [];
+  // What was read and has no outcome printed yet, in order: an entry that was handed to `batches`, or a refusal.
+  const waiting: { readonly source: string; readonly refusal: CairnError | null }[] = [];
 
   async function* entries(): AsyncGenerator<Uint8Array> {
     for await (const { source, entry } of items) {
-      if (entry instanceof CairnError) {
-        await tally.refuse(source, entry);
-      } else {
-        sources.push(source);
-        yield entry;
-      }
+      const refusal = entry instanceof CairnError ? entry : null;
+      waiting.push({ source, refusal });
+      if (entry instanceof CairnError) await printRefusals();
+      else yield entry;
+    }
+  }
+
+  /** Those before which everything has been printed. */
+  async function printRefusals(): Promise<void> {
+    for (let first = waiting[0]; first !== undefined && first.refusal !== null; first = waiting[0]) {
+      waiting.shift();
+      await tally.refuse(first.source, first.refusal);
     }
   }
 
   for await (const batch of batches(entries())) {
-    const results = await log.addBatch(batch);
-    const names = sources.splice(0, batch.length);
-    for (const [i, result] of results.entries()) {
-      const source = names[i] as string;
+    for (const result of await log.addBatch(batch)) {
+      await printRefusals();
+      const source = waiting.shift()?.source ?? "";
       if (result instanceof CairnError) await tally.refuse(source, result);
       else await tally.logged(source, result);
     }
+    await printRefusals();
   }
 }
 

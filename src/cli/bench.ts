@@ -52,6 +52,7 @@ export const bench = defineCommand(
   async ({ args: { options, positionals }, io, out }) => {
     if (positionals.length > 0) throw usageError(`${positionals[0]} is not expected`);
     const settings = benchSettings(options);
+    await requirePackages();
     const started = io.clock.now();
     const run = await BenchRun.start(settings, io, (what) => out.progress(() => what));
     const interrupt = () => void run.close().finally(() => process.exit(EXIT.failed));
@@ -100,6 +101,11 @@ export function verdict(
 ): ExitCode {
   if (check.errors > 0 || requestErrors > 0 || batches.fsck_differs > 0) return EXIT.no;
   return strict && judged.some(({ met }) => met === false) ? EXIT.no : EXIT.ok;
+}
+
+/** What the processes of a run need, asked for here: so it is said in a sentence where one is not installed. */
+async function requirePackages(): Promise<void> {
+  await Promise.all([import("fastify"), import("better-sqlite3")]);
 }
 
 async function measure(run: BenchRun): Promise<BenchResults> {

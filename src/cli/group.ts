@@ -21,7 +21,7 @@ export interface GroupEntry {
 export function defineGroup(path: string, entries: Readonly<Record<string, GroupEntry>>): Runnable {
   return {
     async run([name, ...rest], io) {
-      if (name === "--help" || name === "help") {
+      if (name === "--help" || name === "-h" || name === "help") {
         await io.stdout.write(overview(path, entries));
         return EXIT.ok;
       }

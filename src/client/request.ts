@@ -197,12 +197,21 @@ function refusal(answer: Answer, address: string): CairnError {
       const value = problem[name];
       if (typeof value === "string" || typeof value === "number") members[name] = value;
     }
-    return new CairnError(problem.code, {
-      detail: typeof problem.detail === "string" ? problem.detail : `${answer.status} from ${address}`,
-      members,
-    });
+    const detail =
+      typeof problem.detail === "string"
+        ? withoutSentence(problem.detail, problem.code)
+        : `${answer.status} from ${address}`;
+    return new CairnError(problem.code, { ...(detail === "" ? {} : { detail }), members });
   }
   return new CairnError("unexpected_answer", { detail: `status ${answer.status} from ${address}` });
+}
+
+/** A log's detail begins with the code's sentence, as an error here does again: what is left is what it adds. */
+function withoutSentence(detail: string, code: ErrorCode): string {
+  const sentence = ERROR_SENTENCES[code];
+  if (!detail.startsWith(sentence)) return detail;
+  const rest = detail.slice(sentence.length).trim();
+  return /^\(.*\)$/s.test(rest) ? rest.slice(1, -1) : rest;
 }
 
 /** Milliseconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date), or null without a valid one. */

@@ -36,8 +36,8 @@ export function addBatchRoute(
     const res = reply.raw;
     try {
       access.authorize(raw);
-      const form = batchForm(raw.headers["content-type"]);
       checkBodyHeaders(raw, rules);
+      const form = batchForm(raw.headers["content-type"]);
       log.checkAdmission();
 
       readBody(

@@ -6,7 +6,7 @@ import type { FastifyInstance } from "fastify";
 import { CairnError } from "../core/errors.ts";
 import type { LogRead } from "../log/api.ts";
 import { etagMatches } from "./negotiate.ts";
-import { decimal, safeNumber } from "./parameters.ts";
+import { isDecimal, safeNumber } from "./parameters.ts";
 import type { Refuse } from "./refuse.ts";
 import { send, sendNotModified, TEXT_TYPE } from "./send.ts";
 
@@ -33,7 +33,8 @@ export function checkpointRoutes(app: FastifyInstance, log: LogRead, refuse: Ref
 }
 
 async function keptNote(log: LogRead, text: string): Promise<Uint8Array> {
-  const size = safeNumber(decimal(text, "size"));
+  // What is no size is not kept either: the path names no object of this log.
+  const size = isDecimal(text) ? safeNumber(BigInt(text)) : null;
   const note = size === null ? null : await log.checkpointAt(size);
   if (note === null) throw new CairnError("checkpoint_not_kept");
   return note;

@@ -27,9 +27,14 @@ export function booleanParameter(query: unknown, name: string): boolean {
   throw new CairnError("bad_parameter", { detail: `${name} is true or false` });
 }
 
+/** Whether a text is a decimal number without sign or leading zeros. */
+export function isDecimal(text: string): boolean {
+  return /^(0|[1-9][0-9]*)$/.test(text);
+}
+
 /** A decimal number without sign or leading zeros. As bigint, since clients may ask for any number. */
 export function decimal(text: string, name: string): bigint {
-  if (!/^(0|[1-9][0-9]*)$/.test(text)) {
+  if (!isDecimal(text)) {
     throw new CairnError("bad_parameter", { detail: `${name} is a decimal number` });
   }
   return BigInt(text);

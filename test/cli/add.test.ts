@@ -43,9 +43,13 @@ describe("files", () => {
   });
 
   test("that cannot be entries are refused one by one, and the others are logged", async () => {
-    const paths = files({ empty: "", large: new Uint8Array(65_536), good: "good" });
-    const absent = join(temporaryFolder(), "absent");
-    const result = await run(add, ["--log", server.url, ...paths, absent, "--json"]);
+    const [first, ...rest] = files({
+      first: "first",
+      empty: "",
+      large: new Uint8Array(65_536),
+      good: "good",
+    });
+    const result = await run(add, ["--log", server.url, first as string, ...rest, "--json"]);
     expect(result.exit).toBe(1);
     const outcomes = result
       .json()
@@ -53,12 +57,22 @@ describe("files", () => {
         basename(source as string),
         index ?? (error as { code: string }).code,
       ]);
+    // In the order in which they were given.
     expect(outcomes).toEqual([
+      ["first", 0],
       ["empty", "entry_empty"],
       ["large", "entry_too_large"],
-      ["absent", "file_unreadable"],
-      ["good", 0],
+      ["good", 1],
     ]);
+    expect(logged()).toEqual(["first", "good"]);
+  });
+
+  test("that cannot be read are no refusal of the log's, and the others are logged", async () => {
+    const [good] = files({ good: "good" });
+    const absent = join(temporaryFolder(), "absent");
+    const result = await run(add, ["--log", server.url, absent, good as string]);
+    expect(result.exit).toBe(2);
+    expect(result.stderr).toContain("[file_unreadable]");
     expect(logged()).toEqual(["good"]);
   });
 });
@@ -133,8 +147,13 @@ describe("proofs", () => {
   });
 
   test("of lines are written under their indices", async () => {
-    const folder = temporaryFolder();
+    // The folder is made; where it cannot be, nothing is logged.
+    const folder = join(temporaryFolder(), "new", "proofs");
     const argv = ["--log", server.url, "--ndjson", "--proof", "--out-dir", folder];
+    const [inTheWay] = files({ "in-the-way": "" }) as [string];
+    const blocked = ["--log", server.url, "--ndjson", "--proof", "--out-dir", join(inTheWay, "proofs")];
+    expect(await run(add, blocked, { stdin: ["one\n"] })).toMatchObject({ exit: 2 });
+    expect(server.entries).toHaveLength(0);
     const stdin = [Array.from({ length: 150 }, (_, i) => `line ${i}\n`).join("")];
     const result = await run(add, argv, { stdin });
     expect(result.exit).toBe(0);

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { ERROR_SENTENCES } from "../../src/core/errors.ts";
 import { requester, type RequestOptions, retryAfterMs } from "../../src/client/request.ts";
 import { refusal } from "../core/refusal.ts";
 import { answerProblem, type LogServer, startLogServer, stillClock } from "./log-server.ts";
@@ -123,6 +124,25 @@ describe("answers", () => {
       .request("proof/9", SMALL)
       .catch((caught: unknown) => caught);
     expect(error).toMatchObject({ code: "not_published", detail: "it is", members: { published_size: 5 } });
+  });
+
+  test("a detail that begins with the code's own sentence is not said twice", async () => {
+    const sentence = ERROR_SENTENCES.unauthorized;
+    for (const [detail, message] of [
+      [sentence, sentence],
+      [`${sentence} (the key is revoked)`, `${sentence} (the key is revoked)`],
+    ]) {
+      server.intercept = (_request, response) => {
+        response.writeHead(401, { "content-type": "application/problem+json" });
+        response.end(JSON.stringify({ code: "unauthorized", detail }));
+        return true;
+      };
+      await expect(client().request("log.json", SMALL)).rejects.toThrow(message);
+      const error = await client()
+        .request("log.json", SMALL)
+        .catch((caught: Error) => caught);
+      expect((error as Error).message).toBe(message);
+    }
   });
 
   test.each([

@@ -155,11 +155,15 @@ describe("POST /add-batch", () => {
     expectProblem(await post("/add-batch", framed("a"), FRAMED), "queue_full");
   });
 
-  it("refuses in order: type and length, back-pressure, content", async () => {
+  it("refuses in order: encoding, length, type, back-pressure, content", async () => {
     const { post, log } = await startApp();
     log.refusal = new CairnError("starting");
-    expectProblem(await post("/add-batch", Buffer.alloc(BATCH_MAX_BYTES + 1), {}), "unsupported_type");
-    expectProblem(await post("/add-batch", Buffer.alloc(BATCH_MAX_BYTES + 1), FRAMED), "batch_too_large");
+    const tooLong = Buffer.alloc(BATCH_MAX_BYTES + 1);
+    const encoded = { "content-encoding": "gzip" };
+    expectProblem(await post("/add-batch", tooLong, encoded), "unsupported_encoding");
+    expectProblem(await post("/add-batch", tooLong, {}), "batch_too_large");
+    expectProblem(await post("/add-batch", tooLong, FRAMED), "batch_too_large");
+    expectProblem(await post("/add-batch", "", {}), "unsupported_type");
     expectProblem(await post("/add-batch", "", FRAMED), "starting");
   });
 });

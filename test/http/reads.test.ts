@@ -46,22 +46,19 @@ describe("GET /checkpoint/<size>", () => {
     expect(again.statusCode).toBe(304);
   });
 
-  it.each(["1", "9007199254740991", "9007199254740992", "9".repeat(300)])(
-    "is 404 checkpoint_not_kept for any other: %s",
-    async (size) => {
-      const { get, log } = await startApp();
-      log.publish(0);
-      expectProblem(await get(`/checkpoint/${size}`), "checkpoint_not_kept");
-    },
-  );
+  it.each([
+    ...["1", "9007199254740991", "9007199254740992", "9".repeat(300)],
+    ...["x", "01", "-1", "+1", "1.0", "1e3", "0x1", "%31x", ""],
+  ])("is 404 checkpoint_not_kept for anything else: %j", async (size) => {
+    const { get, log } = await startApp();
+    log.publish(0);
+    expectProblem(await get(`/checkpoint/${size}`), "checkpoint_not_kept");
+  });
 
-  it.each(["x", "01", "-1", "+1", "1.0", "1e3", "0x1", "%31x", "%zz", ""])(
-    "is 400 bad_parameter for what is no size: %j",
-    async (size) => {
-      const { get } = await startApp();
-      expectProblem(await get(`/checkpoint/${size}`), "bad_parameter");
-    },
-  );
+  it("is 400 bad_parameter for an address that is none", async () => {
+    const { get } = await startApp();
+    expectProblem(await get("/checkpoint/%zz"), "bad_parameter");
+  });
 });
 
 describe("GET /proof/<index>", () => {
