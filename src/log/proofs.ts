@@ -59,14 +59,13 @@ export class Proofs {
   /** See LogRead.proof. */
   async proof(index: number, size?: number): Promise<Uint8Array> {
     const published = this.#o.published();
-    if (published === null) throw new CairnError("not_published_yet");
-    if (size !== undefined && size !== published.size) {
-      const note = size > published.size ? null : await this.#o.checkpointAt(size);
+    if (size !== undefined && size !== published?.size) {
+      const note = size > (published?.size ?? 0) ? null : await this.#o.checkpointAt(size);
       if (note === null) throw new CairnError("checkpoint_not_kept");
       return this.#print(index, this.#open(note));
     }
-    if (index >= published.size) {
-      throw new CairnError("not_published", { members: { published_size: published.size } });
+    if (published === null || index >= published.size) {
+      throw new CairnError("not_published", { members: { published_size: published?.size ?? 0 } });
     }
     return this.#print(index, this.#open(published.note));
   }

@@ -54,10 +54,7 @@ export class Reader {
     const published = this.#o.publishedSize();
     const height = kind === "tile" ? level : 0;
     if (published === null || width > tileWidthAt(height, index, published)) {
-      throw new CairnError(
-        "not_published",
-        published === null ? {} : { members: { published_size: published } },
-      );
+      throw new CairnError("not_published", { members: { published_size: published ?? 0 } });
     }
     const path = pathOf(kind, level, index, width);
     return this.#cache.get(path) ?? this.#load(kind, level, index, width, path, published);

@@ -116,9 +116,15 @@ describe("a proof that is asked for", () => {
     });
     await expect(log.proofs.proof(7, 300)).rejects.toMatchObject({ code: "checkpoint_not_kept" });
     await expect(log.proofs.proof(7, 501)).rejects.toMatchObject({ code: "checkpoint_not_kept" });
-    await expect(rig({ published: null }).proofs.proof(0)).rejects.toMatchObject({
-      code: "not_published_yet",
+  });
+
+  it("is refused before the first publication as it is beyond one: nothing is published, and nothing kept", async () => {
+    const { proofs } = rig({ published: null });
+    await expect(proofs.proof(0)).rejects.toMatchObject({
+      code: "not_published",
+      members: { published_size: 0 },
     });
+    await expect(proofs.proof(0, 1)).rejects.toMatchObject({ code: "checkpoint_not_kept" });
   });
 
   it("has its checkpoint's signatures verified, once a checkpoint", async () => {
