@@ -120,8 +120,10 @@ async function judgeIdentity(
   const recorded = [identity.keys, identity.pendingKeys]
     .filter((ids) => ids !== null)
     .map((ids) => ids.join(", "));
-  if (!recorded.includes(configured))
-    throw mismatch("the database's keys", recorded.join(" or "), configured);
+  if (!recorded.includes(configured)) {
+    const wayOut = `${configured}; put the right keys back, or change them with cairn keys rotate`;
+    throw mismatch("the database's keys", recorded.join(" or "), wayOut);
+  }
   const inHead = [...record.keyIds].sort().join(", ");
   if (!recorded.includes(inHead)) throw mismatch("state/head's keys", inHead, recorded.join(" or "));
 }

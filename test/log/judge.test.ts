@@ -94,6 +94,14 @@ describe("(i) what does not belong together is refused with identity_mismatch", 
     expect(await refusal(world, options)).toBe("identity_mismatch");
   });
 
+  it("and a changed key set of the same origin is told of cairn keys rotate", async () => {
+    const world = await grown(5);
+    const keys = world.ledger.keys("example.com/log", 8);
+    await expect(world.start({ keys })).rejects.toThrow(/; put .* or change them with cairn keys rotate\)$/);
+    const elsewhere = world.ledger.keys("example.com/other", 7);
+    await expect(world.start({ keys: elsewhere })).rejects.not.toThrow(/rotate/);
+  });
+
   it("but either side of a pending change of keys is accepted", async () => {
     const world = await grown(5);
     const keys = head(world).keyIds;
