@@ -110,7 +110,8 @@ export const ERROR_SENTENCES = {
   bucket_absent: "There is no such bucket; check its name, or make it: a log never makes one.",
   sync_failed: "The disk reported a failed sync; nothing written since can be trusted, so the process stops.",
   commit_unknown: "The outcome of a commit is unknown; the process stops and the next start decides.",
-  log_ended: "Nothing holds the missing entries: this log has ended. Start a new one under a new origin.",
+  log_ended:
+    "Nothing here holds the missing entries. Check that every volume is mounted, and give every other copy with --from; if none has them, this log has ended: start a new one under a new origin.",
   frozen: "This log is frozen: it can be read and is never written again.",
   database_locked: "The database is held by another process.",
 } as const satisfies Record<string, string>;

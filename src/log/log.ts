@@ -42,7 +42,7 @@ import { loadTable, saveTable, tablePath } from "./leaf-table-file.ts";
 import { LeafTable, TABLE_KEY_BYTES } from "./leaf-table.ts";
 import { mendNarrower } from "./narrower.ts";
 import { ObjectWriter } from "./objects.ts";
-import type { LogOptions, LogWitnesses } from "./options.ts";
+import type { LogOptions, LogPlaces, LogWitnesses } from "./options.ts";
 import { patientStore, START_PATIENCE_MS } from "./patient-store.ts";
 import { Proofs } from "./proofs.ts";
 import { Publisher, publishedCheckpoint } from "./publisher.ts";
@@ -142,6 +142,8 @@ export async function takePlaces(
     await giveUpBallast(places);
     for (const path of lockPaths) {
       if (makeFolders) await makeFolderDurable(dirname(path));
+      else if (path === places.storeLockPath && !(await exists(dirname(path))))
+        await refuseWithoutStore(places);
       locks.push(await takeLock(path, { now: () => clock.now() }));
     }
     await removeLeftovers(dirname(places.databasePath), `${basename(places.databasePath)}.`);
@@ -163,6 +165,20 @@ async function refuseAbsent(options: PlacesOptions): Promise<never> {
         detail: `there is no ${places.databasePath}, and nothing in its storage`,
       })
     : new CairnError("database_lost", { detail: `there is no ${places.databasePath}, and ${found} is here` });
+}
+
+/** Throws `head_damaged` where the database holds a log, whose folder is gone or lies on a volume that is not mounted. */
+async function refuseWithoutStore(places: LogPlaces): Promise<void> {
+  const state = await places.openState({ create: false });
+  try {
+    if ((await state.identity()) === null) return;
+  } finally {
+    await state.close();
+  }
+  const folder = dirname(places.storeLockPath as string);
+  throw new CairnError("head_damaged", {
+    detail: `the folder ${folder} does not exist: check first that its volume is mounted`,
+  });
 }
 
 /** Something of a log that stands in its storage, with where it stands, or null. */

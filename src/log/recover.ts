@@ -5,6 +5,7 @@
 // Each step can be repeated: tiles are mended before the database says so, the database before the head.
 
 import { randomBytes } from "node:crypto";
+import { dirname } from "node:path";
 import { bundleOffsets } from "../core/bundle.ts";
 import { equalBytes, toHex } from "../core/bytes.ts";
 import { CairnError, isCairnError } from "../core/errors.ts";
@@ -14,7 +15,7 @@ import type { EdgeTile } from "../core/right-edge.ts";
 import { type NoteSignature, parseNote, printNote } from "../core/note.ts";
 import { entriesPath, tilePath } from "../core/tile-path.ts";
 import { TILE_WIDTH, tileEnd } from "../core/tile.ts";
-import type { Row, State } from "../state/state.ts";
+import type { Identity, Row, State } from "../state/state.ts";
 import { removeFileDurable } from "../storage/durable.ts";
 import type { ObjectStore, ObjectVersion } from "../storage/store.ts";
 import { LOG_FORMAT, creatingPath, exists, keyIdsOf, readCreating } from "./creation.ts";
@@ -25,7 +26,7 @@ import type { HeadRecord } from "./head.ts";
 import type { OwnNote } from "./judge.ts";
 import { findInStore, release, takePlaces } from "./log.ts";
 import { quarantineKey } from "./objects.ts";
-import type { LogOptions, LogWitnesses } from "./options.ts";
+import type { LogOptions, LogPlaces, LogWitnesses } from "./options.ts";
 import { monitoredCheckpoint } from "../witness/client/exchange.ts";
 import { readOwnCheckpoint } from "./publisher.ts";
 import { tilePlace } from "./tile-place.ts";
@@ -69,6 +70,7 @@ interface Candidate extends OwnNote {
 /** Recovers the log. Throws `inconsistent` where two signed heads contradict each other, `log_ended` where entries are gone. */
 export async function recoverLog(options: RecoverOptions): Promise<Recovered> {
   await refuseAbsent(options);
+  await findBeforeMaking(options);
   const held = await takePlaces({ ...options, create: true, makeFolders: true });
   try {
     return await new Recovery(options, held.patient, held.state).run();
@@ -88,6 +90,27 @@ async function refuseAbsent(options: RecoverOptions): Promise<void> {
   });
 }
 
+/**
+ * Beside a database whose store has no folder, everything is found before one is made: what was on a volume that is not
+ * mounted must not get another in its place.
+ */
+async function findBeforeMaking(options: RecoverOptions): Promise<void> {
+  const { places } = options;
+  if (places.storeLockPath === null || (await exists(dirname(places.storeLockPath)))) return;
+  if (!(await exists(places.databasePath))) return;
+  const inPart: LogPlaces = {
+    ...places,
+    storeLockPath: null,
+    openStore: () => places.openStore("read"),
+  };
+  const held = await takePlaces({ ...options, places: inPart, create: true, makeFolders: false });
+  try {
+    await new Recovery(options, held.patient, held.state).find();
+  } finally {
+    await release(held);
+  }
+}
+
 class Recovery {
   readonly #o: RecoverOptions;
   readonly #store: ObjectStore;
@@ -105,27 +128,19 @@ class Recovery {
     this.#state = state;
   }
 
+  /** Finds every entry under the head and changes nothing. Throws what `run` would. */
+  async find(): Promise<void> {
+    const { head, candidates, rows } = await this.#search();
+    await this.#findAll(head, candidates, rows, false);
+  }
+
   async run(): Promise<Recovered> {
-    const { keys, events, hasher, places } = this.#o;
+    const { keys, hasher, places } = this.#o;
     await this.#store.probe();
     // The rows may change, and then it knows indices of entries that are no longer there and not those that came instead.
     await removeFileDurable(tablePath(places.databasePath));
-    const identity = await this.#state.identity();
-    if (identity !== null && (identity.origin !== keys.origin || identity.format > LOG_FORMAT)) {
-      throw new CairnError("identity_mismatch", { detail: `the database is of ${identity.origin}` });
-    }
-    this.#head = await this.#readHead();
-    const candidates = await this.#candidates(identity !== null);
-    const head = candidates.reduce<Candidate | null>(
-      (best, each) => (best === null || each.size > best.size ? each : best),
-      null,
-    );
-    if (head === null)
-      throw new CairnError("log_absent", { detail: "nothing holds a note that this key signed" });
-    events.note("recovering", { size: head.size, from: head.from });
-
-    const rows = await RowSource.open(this.#state, identity !== null);
-    const found = await this.#findAll(head, candidates, rows);
+    const { identity, head, candidates, rows } = await this.#search();
+    const found = await this.#findAll(head, candidates, rows, true);
     let { nextIndex } = found;
     const { contradiction } = found;
 
@@ -174,6 +189,30 @@ class Recovery {
       setAside: aside.reduce((sum, row) => sum + row.count, 0),
       newlySetAside,
     };
+  }
+
+  /** Whose database it is, every note with our signature, and the largest of them. */
+  async #search(): Promise<{
+    identity: Identity | null;
+    head: Candidate;
+    candidates: readonly Candidate[];
+    rows: RowSource;
+  }> {
+    const { keys, events } = this.#o;
+    const identity = await this.#state.identity();
+    if (identity !== null && (identity.origin !== keys.origin || identity.format > LOG_FORMAT)) {
+      throw new CairnError("identity_mismatch", { detail: `the database is of ${identity.origin}` });
+    }
+    this.#head = await this.#readHead();
+    const candidates = await this.#candidates(identity !== null);
+    const head = candidates.reduce<Candidate | null>(
+      (best, each) => (best === null || each.size > best.size ? each : best),
+      null,
+    );
+    if (head === null)
+      throw new CairnError("log_absent", { detail: "nothing holds a note that this key signed" });
+    events.note("recovering", { size: head.size, from: head.from });
+    return { identity, head, candidates, rows: await RowSource.open(this.#state, identity !== null) };
   }
 
   #ownLines(bytes: Uint8Array): Uint8Array {
@@ -262,12 +301,14 @@ class Recovery {
 
   /**
    * Finds every entry up to the head, from storage, rows or the mirror, such that the roots at all signed sizes are met;
-   * mends the full tiles on the way. Several orders of trust are tried, since a damaged copy shows only in the root.
+   * with `mend`, mends the full tiles on the way. Several orders of trust are tried, since a damaged copy shows only in the
+   * root.
    */
   async #findAll(
     head: Candidate,
     candidates: readonly Candidate[],
     rows: RowSource,
+    mend: boolean,
   ): Promise<{ nextIndex: number; contradiction: number | null }> {
     const orders: readonly (readonly Source[])[] = [
       ["store", "rows", "mirror"],
@@ -279,9 +320,11 @@ class Recovery {
       const usable = order.filter((source) => source !== "mirror" || this.#o.mirror !== null);
       try {
         const contradiction = await this.#fold(head, candidates, rows, usable, false);
-        // Only now is it certain what the right bytes are.
-        await this.#takeHead();
-        await this.#fold(head, candidates, rows, usable, true);
+        if (mend) {
+          // Only now is it certain what the right bytes are.
+          await this.#takeHead();
+          await this.#fold(head, candidates, rows, usable, true);
+        }
         return { nextIndex: Math.max(head.size, contradiction === null ? rows.end : 0), contradiction };
       } catch (error) {
         if (!isCairnError(error, "log_ended") && !isCairnError(error, "inconsistent")) throw error;

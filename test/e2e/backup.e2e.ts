@@ -231,5 +231,5 @@ test("a copy of the database alone is refused in words, beside nothing and besid
   await mkdir(place.folder);
   await cp(join(elsewhere.offline, "log.key"), place.keyFile);
   await cp(database, place.database);
-  expect(await expectRefused(place, "log_absent")).toContain("check that its volume is mounted");
+  expect(await expectRefused(place, "head_damaged")).toContain("check first that its volume is mounted");
 });

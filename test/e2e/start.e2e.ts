@@ -18,7 +18,7 @@ import {
   template,
 } from "./log.ts";
 import { skipWithout } from "../require.ts";
-import { expectRefused } from "./refusal.ts";
+import { expectRefused, expectSentence } from "./refusal.ts";
 import { isInBucket, storeOf } from "./store.ts";
 import {
   cairn,
@@ -56,10 +56,14 @@ describe("where there is no log", () => {
     await rm(place.tiles, { recursive: true });
     const [code, words] = isInBucket()
       ? (["bucket_absent", `s3://${place.env.S3_BUCKET}`] as const)
-      : (["log_absent", "check that its volume is mounted"] as const);
+      : (["head_damaged", "check first that its volume is mounted"] as const);
     for (const env of [{}, { LOG_CREATE: "true" }]) {
       expect(await expectRefused(place, code, { env })).toContain(words);
     }
+    if (isInBucket()) return;
+    const ended = await cairn(["recover"], place.env);
+    expect(expectSentence(ended, "cairn recover", "log_ended", 1)).toContain("volume is mounted");
+    expect(await readdir(place.folder)).not.toContain("tiles");
   });
 
   test("tiles without their database are refused, also with LOG_CREATE, and nothing is made in its place", async () => {

@@ -9,7 +9,8 @@ import { encodeBundle, decodeBundle } from "../../src/core/bundle.ts";
 import { CHECKPOINT_KEY, HEAD_KEY, parseHead, printHead } from "../../src/log/head.ts";
 import { tablePath } from "../../src/log/leaf-table-file.ts";
 import type { Recovered } from "../../src/log/recover.ts";
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { MemoryStore } from "../doubles/memory-store.ts";
 import { naiveLeaf, naiveTree } from "../core/naive.ts";
 import { entriesOf, entryOf } from "./doubles/entries.ts";
@@ -274,6 +275,45 @@ describe("a lost database", () => {
     const recovered = await world.recover({ mirror });
     expect(recovered).toMatchObject({ size: 700, nextIndex: 700, headFrom: "mirror" });
     expect(recovered.mended).toContain("tile/0/000");
+    await goesOn(world);
+  });
+
+  it.each([false, true])(
+    "or lie on a volume that is not mounted: no folder takes its place, and start and recover name it (LOG_CREATE=%s)",
+    async (create) => {
+      const world = await grown(5, 300, 700);
+      const mirror = mirrorOf(world);
+      world.memory = new MemoryStore();
+      world.rewound();
+      const tiles = join(world.folder, "tiles");
+      const places = { storeLockPath: join(tiles, "state/lock") };
+      for (const around of [() => undefined, () => mkdirSync(tiles)]) {
+        around();
+        const before = [existsSync(tiles), world.memory.contents().size];
+        await expect(world.start({ create, places })).rejects.toMatchObject({
+          code: "head_damaged",
+          message: expect.stringMatching(/Run cairn recover\..*state does not exist.* volume is mounted/),
+        });
+        await expect(world.recover({ places })).rejects.toMatchObject({
+          code: "log_ended",
+          message: expect.stringMatching(/^Nothing here .* volume is mounted, .* --from; .* has ended/),
+        });
+        expect([existsSync(tiles), world.memory.contents().size]).toEqual(before);
+        expect(existsSync(join(tiles, "state"))).toBe(false);
+      }
+      expect(await world.recover({ places, mirror })).toMatchObject({ size: 700, nextIndex: 700 });
+      expect(existsSync(places.storeLockPath)).toBe(true);
+      await goesOn(world);
+    },
+  );
+
+  it("are got back from the rows alone where no entry was collected yet, and only then is a folder made", async () => {
+    const world = await grown(5, 200);
+    world.memory = new MemoryStore();
+    world.rewound();
+    const places = { storeLockPath: join(world.folder, "tiles/state/lock") };
+    expect(await world.refusal({ places })).toBe("head_damaged");
+    expect(await world.recover({ places })).toMatchObject({ size: 200, nextIndex: 200 });
     await goesOn(world);
   });
 
