@@ -5,6 +5,7 @@ import { type ErrorCode, isCairnError } from "../core/errors.ts";
 import { type CommandSpec, helpText, type OptionSpecs, type ParsedArgs, parseCommandLine } from "./args.ts";
 import { missingDependency, type Runnable } from "./group.ts";
 import { EXIT, type ExitCode, type Io } from "./io.ts";
+import { misplaced } from "./misplaced.ts";
 import { createOutput, errorLine, errorValue, type Output } from "./output.ts";
 
 export interface Command extends Runnable {
@@ -57,7 +58,7 @@ export function defineCommand<const O extends OptionSpecs>(
         out = createOutput(io, args.json);
         return await body({ args, io, out });
       } catch (cause) {
-        const error = missingDependency(cause) ?? cause;
+        const error = missingDependency(cause) ?? misplaced(cause) ?? cause;
         await out.endProgress();
         await out.value({ error: errorValue(error) });
         await out.remark(`cairn ${spec.name}: ${errorLine(error)}`);

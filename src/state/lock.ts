@@ -31,15 +31,21 @@ const ATTEMPTS = 40;
 const PAUSE_MS = 25;
 
 /**
- * Takes the lock at `path`, a file made where there is none, in a folder that exists (else `log_absent`). `now` gives
- * the start time to be shown, in milliseconds since the epoch. Refused at once, with `locked` and the holder's host, pid
- * and start time, while another process, or this one, holds it. Works on local file systems, not on NFS.
+ * Takes the lock at `path`, a file made where there is none, in a folder that exists (else `log_absent`, or
+ * `file_unreadable` where a file stands in its place). `now` gives the start time to be shown, in milliseconds since the
+ * epoch. Refused at once, with `locked` and the holder's host, pid and start time, while another process, or this one, holds
+ * it. Works on local file systems, not on NFS.
  */
 export async function takeLock(path: string, options: { now?: () => number } = {}): Promise<Lock> {
   const library = await loadSqlite();
   const absolute = resolve(path);
-  if (!statSync(dirname(absolute), { throwIfNoEntry: false })?.isDirectory()) {
+  const folder = statSync(dirname(absolute), { throwIfNoEntry: false });
+  if (folder === undefined) {
     throw new CairnError("log_absent", { detail: `the folder ${dirname(absolute)} does not exist` });
+  }
+  if (!folder.isDirectory()) {
+    const detail = `a file stands where the folder ${dirname(absolute)} should be; move it away`;
+    throw new CairnError("file_unreadable", { detail });
   }
   const self: Holder = {
     token: randomBytes(TOKEN_BYTES).toString("hex"),

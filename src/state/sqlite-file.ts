@@ -118,6 +118,9 @@ export function describeSqliteError(error: unknown, path: string): string {
   if (code.startsWith("SQLITE_CANTOPEN")) {
     return `${path} cannot be opened; check that it is a file and that this user may read and write it and its folder`;
   }
+  if ((error as { code?: unknown } | null)?.code === "ENOTDIR") {
+    return `a file stands where a folder should be, on the way to ${path}; move it away`;
+  }
   const message = error instanceof Error ? error.message : String(error);
   return `${path}: ${message}${code === "" ? "" : ` (${code})`}`;
 }

@@ -42,6 +42,14 @@ describe("a lock", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  it("is refused in words where a file stands in its folder's place", async () => {
+    await writeFile(join(folder, "file"), "");
+    await expect(takeLock(join(folder, "file", "lock"))).rejects.toMatchObject({
+      code: "file_unreadable",
+      message: expect.stringContaining("a file stands where the folder"),
+    });
+  });
+
   it("is refused to this process too, and the refusal does not release it", async () => {
     const lock = await takeLock(path, { now: () => STARTED });
     for (let i = 0; i < 3; i++) {

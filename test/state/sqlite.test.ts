@@ -68,6 +68,18 @@ describe("opening a database", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  it("below a file that stands where a folder should be is refused in words, for writing and for reading", async () => {
+    await writeFile(path, "");
+    for (const mode of ["write", "read"] as const) {
+      await expect(
+        openSqliteState(join(path, "log.db"), { mode } as { mode: "write" }),
+      ).rejects.toMatchObject({
+        code: "file_unreadable",
+        message: expect.stringContaining("a file stands where a folder should be"),
+      });
+    }
+  });
+
   it("that is an empty file counts as absent, and as a place to create one", async () => {
     await writeFile(path, "");
     await expect(openSqliteState(path, { mode: "write" })).rejects.toMatchObject({ code: "log_absent" });
