@@ -10,6 +10,7 @@ import { isLoopback, readConfig } from "./config.ts";
 import { serverExit } from "./exit-classes.ts";
 import type { ExitCode, Io } from "./io.ts";
 import { createKeyFile, readKeyFile } from "./key-file.ts";
+import { misplaced } from "./misplaced.ts";
 import { createOutput, errorLine, type Output } from "./output.ts";
 import { runServer } from "./serve.ts";
 
@@ -22,7 +23,8 @@ export async function runNewcomer(io: Io): Promise<ExitCode> {
   const out = createOutput(io, false);
   try {
     return await start(io, out);
-  } catch (error) {
+  } catch (cause) {
+    const error = misplaced(cause) ?? cause;
     await out.remark(`cairn: ${errorLine(error)}`);
     return serverExit(error);
   }
