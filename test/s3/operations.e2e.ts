@@ -4,30 +4,35 @@
 import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, inject, test } from "vitest";
+import { describe, expect, inject, onTestFinished, test } from "vitest";
 import { EXIT_CLASSES } from "../../src/cli/exit-classes.ts";
 import { entriesPath, tilePath } from "../../src/core/tile-path.ts";
 import { S3Requests } from "../../src/storage/s3-client.ts";
 import { objectLabels } from "../../src/storage/s3-object-class.ts";
-import { addBatch, entries, expectClean, readEntries, untilPublished } from "../e2e/client.ts";
+import { addBatch, entries, expectClean, readEntries, ready, untilPublished } from "../e2e/client.ts";
 import { checkpointFile, entriesOf, expectWhole, headFile, newLog, readHead, template } from "../e2e/log.ts";
 import { expectRefused } from "../e2e/refusal.ts";
 import {
   cairn,
+  create,
   type Environment,
+  eventually,
+  newPlace,
   PATIENCE_MS,
   type Place,
   type Server,
   serve,
   within,
 } from "../e2e/server.ts";
-import { bucketSettings, endpoint, makeBucket } from "./versitygw.ts";
+import { bucketEnv, bucketSettings, endpoint, makeBucket, startGateway } from "./versitygw.ts";
 
 const gateway = inject("s3Gateway");
 
 /** Two full bundles and a partial one. */
 const ENTRIES = entries(600);
 const RACES = 3;
+/** Publication resumes this soon after a store is back (architecture, section 2, Signing). */
+const BACK_MS = 10_000;
 
 const filled = template(() => newLog(ENTRIES));
 
@@ -117,6 +122,33 @@ describe("a cloned volume", () => {
     for (const server of running) await untilPublished(server, size);
     return { running, stopped: [...stopped] };
   }
+});
+
+test("a store that dies under load stops no acknowledgement, and all is published soon after it is back", async () => {
+  const own = await startGateway(gateway.program);
+  onTestFinished(() => own.stop());
+  const place = await newPlace();
+  const store = bucketEnv(own, makeBucket(own, place.tiles));
+  const server = await create(place, { ...store, READY_MAX_LAG: "0.5" });
+  const acknowledged: number[] = [];
+  const load = async (label: string): Promise<void> => {
+    const receipts = await addBatch(server, entries(300, label));
+    acknowledged.push(...receipts.map(({ index }) => index));
+  };
+  await Promise.all([load("before"), own.kill()]);
+  for (let i = 0; i < 5; i++) await load(`without it ${i}`);
+  await eventually("it says that publication is late", async () => {
+    const { ready: isReady, reasons } = await ready(server);
+    return !isReady && JSON.stringify(reasons).includes("publication_late");
+  });
+  await own.restart();
+  const back = performance.now();
+  await untilPublished(server, 1800);
+  expect(performance.now() - back).toBeLessThan(BACK_MS);
+  expect(acknowledged).toEqual(Array.from({ length: 1800 }, (_, index) => index));
+  expect(await readEntries(server)).toHaveLength(1800);
+  expect(await server.stop()).toMatchObject({ code: 0 });
+  expect(await expectClean(place.tiles, place.vkey)).toBe(1800);
 });
 
 describe("a bucket or a volume that is not this log's", () => {
