@@ -322,6 +322,7 @@ class RunningLog implements OwnedLog {
   #unpublishedBytes = 0;
   /** Ends the making of the deduplication table, which may be waiting for a store that is away. */
   readonly #fillStop = new AbortController();
+  readonly #startedAt: number;
   #draining = false;
   /** `state/head` says so: read-only for ever. */
   readonly #frozen: boolean;
@@ -388,6 +389,7 @@ class RunningLog implements OwnedLog {
     this.#trusted = Math.max(snapshot.firstRetained, snapshot.syncedSize);
     this.#mendEnd = snapshot.nextIndex;
     this.#frozen = judged.head.record.frozen;
+    this.#startedAt = clock.monotonic();
     if (snapshot.nextIndex > (published?.size ?? 0)) {
       // What waited before this start goes on waiting: it counts towards the backlog, and its time from here.
       this.#unpublished.push({ end: snapshot.nextIndex, bytes: unpublishedBytes, at: clock.monotonic() });
@@ -548,6 +550,7 @@ class RunningLog implements OwnedLog {
     const reasons: { code: string; detail: string }[] = [];
     const oldest = this.#unpublished[0];
     const lag = oldest === undefined ? 0 : clock.monotonic() - oldest.at;
+    const waitsForFirstEntry = this.#publisher.waitsForFirstEntry;
     if (this.#failure !== null) reasons.push({ code: this.#failure.code, detail: this.#failure.message });
     if (this.#draining) reasons.push({ code: "draining", detail: "the process is stopping" });
     else if (this.#sequencer === null) {
@@ -557,14 +560,22 @@ class RunningLog implements OwnedLog {
     }
     if (this.#lowSpace)
       reasons.push({ code: "storage_low", detail: `less than ${LOG_RESERVE} bytes are free` });
-    if (this.#publisher.waitsForFirstEntry) {
+    if (waitsForFirstEntry) {
       reasons.push({
         code: "waiting_for_first_entry",
-        detail: "the witnesses have not cosigned the empty log",
+        detail: "the witnesses do not cosign the empty log",
+      });
+    }
+    const why = this.#whyLate();
+    const unborn = this.#published === null && !this.#frozen && !waitsForFirstEntry && oldest === undefined;
+    const waited = clock.monotonic() - this.#startedAt;
+    if (unborn && waited > limits.readyMaxLagMs) {
+      reasons.push({
+        code: "publication_late",
+        detail: `the first checkpoint waits for ${Math.round(waited / 1000)} s: ${why}`,
       });
     }
     if (lag > limits.readyMaxLagMs) {
-      const why = this.#publisher.trouble ?? "integration or publication does not keep up";
       reasons.push({
         code: "publication_late",
         detail: `entries wait for ${Math.round(lag / 1000)} s: ${why}`,
@@ -574,7 +585,6 @@ class RunningLog implements OwnedLog {
     // An idle log too: readers who ask for a fresh checkpoint, and cosignatures of today, get neither.
     const freshMs = Math.max(limits.republishIntervalMs, limits.checkpointIntervalMs) + limits.readyMaxLagMs;
     if (age !== null && age > freshMs && !this.#frozen) {
-      const why = this.#publisher.trouble ?? "publication does not keep up";
       reasons.push({ code: "checkpoint_old", detail: `it is ${Math.round(age / 1000)} s old: ${why}` });
     }
     return {
@@ -588,6 +598,14 @@ class RunningLog implements OwnedLog {
       reasons,
       witnesses: this.#quorum?.status() ?? [],
     };
+  }
+
+  #whyLate(): string {
+    const { trouble } = this.#publisher;
+    if (trouble !== null) return trouble;
+    const failing = (this.#quorum?.status() ?? []).filter(({ state }) => state === "failing");
+    if (failing.length === 0) return "integration or publication does not keep up";
+    return failing.map(({ name, lastError }) => `witness ${name} fails (${lastError})`).join(", ");
   }
 
   setAside(): Promise<SetAsideRow[]> {

@@ -78,6 +78,8 @@ export interface PublisherOptions {
 export interface Cosigner {
   settle(note: Uint8Array, size: number): Promise<void>;
   gather(note: Uint8Array, size: number, abandon: AbortSignal): Promise<Uint8Array>;
+  /** Whether the policy cannot be met for an empty tree, since witnesses refuse to cosign one. */
+  readonly refusesEmpty: boolean;
   close(): void;
 }
 
@@ -128,9 +130,10 @@ export class Publisher {
     return this.#trouble;
   }
 
-  /** True while the witnesses have not cosigned the empty tree and there is no entry yet. */
+  /** True while the witnesses refuse to cosign the empty tree and there is no entry yet. */
   get waitsForFirstEntry(): boolean {
-    return this.#emptyRound !== null && this.#published === null && this.#o.committed() === 0;
+    if (this.#emptyRound === null || this.#published !== null || this.#o.committed() > 0) return false;
+    return this.#o.cosigner?.refusesEmpty === true;
   }
 
   start(): void {

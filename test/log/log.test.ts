@@ -2,17 +2,21 @@
 
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { cosignatureVkey } from "../../src/core/cosignature.ts";
 import { type CairnError, isCairnError } from "../../src/core/errors.ts";
+import { policyFromQuorum } from "../../src/core/policy.ts";
 import { parseTlogProof } from "../../src/core/tlog-proof.ts";
 import { loadTable, saveTable, tablePath } from "../../src/log/leaf-table-file.ts";
 import { LeafTable, TABLE_KEY_BYTES } from "../../src/log/leaf-table.ts";
 import { openLog } from "../../src/log/log.ts";
+import type { LogWitnesses } from "../../src/log/options.ts";
 import { LOG_RESERVE, ballastPath } from "../../src/log/space.ts";
 import { naiveLeaf } from "../core/naive.ts";
+import { FakeWitness, network } from "../witness/client/fake-witness.ts";
 import { checkOracle } from "./doubles/oracle.ts";
 import { turns } from "./doubles/fake-clock.ts";
 import type { MemoryState } from "./doubles/memory-state.ts";
-import { World } from "./doubles/world.ts";
+import { type LogProcess, World } from "./doubles/world.ts";
 import { entriesOf, entryOf } from "./doubles/entries.ts";
 
 const codes = (outcomes: unknown): unknown =>
@@ -468,6 +472,67 @@ describe("what a log says of itself", () => {
     await log.until("it is published anew", () => log.running().status().ready);
     await log.close();
     checkOracle(world);
+  });
+
+  describe("before its first checkpoint", () => {
+    const limits = { readyMaxLagMs: 31_000 };
+    const unborn = async (misbehave: FakeWitness["misbehave"]) => {
+      const world = new World();
+      const witness = new FakeWitness("w", 1);
+      witness.misbehave = misbehave;
+      const { name, key, url, peer } = witness;
+      const witnesses: LogWitnesses = {
+        policy: policyFromQuorum([{ name, key: cosignatureVkey(key), url }], 1),
+        peers: [peer],
+        ignored: new Set(),
+        surplusWaitMs: 0,
+        fetch: network([witness]),
+      };
+      const log = await world.start({ create: true, limits, witnesses });
+      return { world, witness, log };
+    };
+    const said = (log: LogProcess): unknown => {
+      const { ready, reasons } = log.running().status();
+      return [ready, reasons.map(({ code }) => code)];
+    };
+
+    it("is ready and waits for its first entry where its witnesses refuse size 0", async () => {
+      const { log, witness } = await unborn(({ note }) =>
+        note.text.includes("\n0\n") ? new Response("no empty logs\n", { status: 400 }) : null,
+      );
+      await log.until("it was asked", () => witness.asked.length > 1);
+      expect(said(log)).toEqual([true, ["waiting_for_first_entry"]]);
+      await log.pass(120_000);
+      expect(said(log)).toEqual([true, ["waiting_for_first_entry"]]);
+      log.add(entryOf(0));
+      await log.until("it is published", () => log.running().published()?.size === 1);
+      expect(said(log)).toEqual([true, []]);
+      await log.close();
+    });
+
+    it.each<[string, FakeWitness["misbehave"]]>([
+      [
+        "does not answer",
+        () => {
+          throw new TypeError("fetch failed: ECONNREFUSED");
+        },
+      ],
+      ["does not know the log", () => new Response("unknown log\n", { status: 404 })],
+      ["is a proxy without a witness behind it", () => new Response("bad gateway\n", { status: 502 })],
+    ])("is late, and not ready, where its only witness %s", async (_, misbehave) => {
+      const { log, witness } = await unborn(misbehave);
+      await log.until("it was asked", () => witness.asked.length > 1);
+      expect(said(log)).toEqual([true, []]);
+      await log.pass(limits.readyMaxLagMs);
+      expect(said(log)).toEqual([false, ["publication_late"]]);
+      expect(log.running().status().reasons[0]?.detail).toMatch(
+        /^the first checkpoint waits .*witness w fails/,
+      );
+      witness.misbehave = null;
+      await log.until("it is published", () => log.running().published()?.size === 0);
+      expect(said(log)).toEqual([true, []]);
+      await log.close();
+    });
   });
 
   it("counts the age of the checkpoint, and never less than nothing when the calendar goes back", async () => {

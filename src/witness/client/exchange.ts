@@ -26,7 +26,7 @@ export type Answer =
   /** 422: the proof, or the root, does not fit what the witness has. */
   | { readonly kind: "inconsistent"; readonly reason: string }
   /** It answered, and the answer is neither of these. */
-  | { readonly kind: "refused"; readonly reason: string }
+  | { readonly kind: "refused"; readonly status: number; readonly reason: string }
   /** No whole answer came. */
   | { readonly kind: "unreachable"; readonly reason: string };
 
@@ -59,10 +59,10 @@ export async function addCheckpoint(
   const said = `${status} ${printable(bytes)}`.trim();
   if (status === 409) {
     const size = parseDecimal(textOf(bytes)?.replace(/\n$/, "") ?? "");
-    return size === null ? { kind: "refused", reason: said } : { kind: "size", size };
+    return size === null ? { kind: "refused", status, reason: said } : { kind: "size", size };
   }
   if (status === 422) return { kind: "inconsistent", reason: said };
-  if (status !== 200) return { kind: "refused", reason: said };
+  if (status !== 200) return { kind: "refused", status, reason: said };
   return readCosignatures(bytes, verifiers, text);
 }
 
@@ -73,7 +73,7 @@ function readCosignatures(bytes: Uint8Array, verifiers: readonly NoteVerifier[],
     lines = parseSignatureLines(decodeUtf8(bytes));
   } catch (error) {
     if (!isCairnError(error)) throw error;
-    return { kind: "refused", reason: `200, and no signature lines: ${error.message}` };
+    return { kind: "refused", status: 200, reason: `200, and no signature lines: ${error.message}` };
   }
   const signatures = lines.filter((line) =>
     verifiers.some(
@@ -85,7 +85,7 @@ function readCosignatures(bytes: Uint8Array, verifiers: readonly NoteVerifier[],
     ),
   );
   if (signatures.length > 0) return { kind: "cosigned", signatures: signatures.slice(0, 1) };
-  return { kind: "refused", reason: "200, and no valid cosignature by the pinned key" };
+  return { kind: "refused", status: 200, reason: "200, and no valid cosignature by the pinned key" };
 }
 
 /** The newest checkpoint that a witness shows for an origin, or null where it shows none that can be read. Never rejects. */

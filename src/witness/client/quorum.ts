@@ -22,6 +22,8 @@ const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 30_000;
 /** 409s answered with a fresh proof in one exchange, before the witness counts as failing. */
 const SIZES_PER_EXCHANGE = 3;
+/** No access, an unknown key, an unknown log, too slow, too often. */
+const NOT_OF_THE_NOTE: ReadonlySet<number> = new Set([401, 403, 404, 408, 429]);
 
 export interface QuorumClock {
   now(): number;
@@ -88,6 +90,8 @@ interface Peer extends WitnessPeer {
   claims: boolean;
   /** Whether it has answered the first question of this start without a claim. */
   answered: boolean;
+  /** Whether its newest answer to a note of size 0 was that it does not cosign an empty tree. */
+  refusesEmpty: boolean;
   /** The exchange under way, if any: a witness is asked one thing at a time. */
   busy: Promise<void> | null;
 }
@@ -110,6 +114,7 @@ export class Quorum {
       lastError: null,
       claims: false,
       answered: false,
+      refusesEmpty: false,
       busy: null,
     }));
     const votes = new Set(
@@ -138,6 +143,12 @@ export class Quorum {
       lastSuccess: peer.lastSuccess === null ? null : new Date(peer.lastSuccess).toISOString(),
       lastError: peer.lastError,
     }));
+  }
+
+  /** True where so many witnesses refuse an empty tree that the others cannot meet the policy; silence is no refusal. */
+  get refusesEmpty(): boolean {
+    const others = this.#voters().filter((peer) => !peer.refusesEmpty);
+    return !policySatisfied(this.#o.policy, new Set(others.map(({ name }) => name)));
   }
 
   /**
@@ -276,8 +287,12 @@ export class Quorum {
         await this.#claimed(peer, `it refuses our proof from ${old} to ${target.size}: ${answer.reason}`);
         return null;
       }
-      // Any answer to a note of size 0 says that it has nothing of ours that is larger.
-      if (answer.kind !== "unreachable" && target.size === 0) peer.answered = true;
+      if (target.size === 0) {
+        // Any answer to a note of size 0 says that it has nothing of ours that is larger.
+        if (answer.kind !== "unreachable") peer.answered = true;
+        peer.refusesEmpty =
+          answer.kind === "inconsistent" || (answer.kind === "refused" && isOfTheNote(answer.status));
+      }
       return this.#failed(peer, answer.reason);
     }
     return this.#failed(peer, "409 over and over");
@@ -289,6 +304,7 @@ export class Quorum {
     peer.lastSuccess = this.#o.clock.now();
     peer.lastError = null;
     peer.answered = true;
+    peer.refusesEmpty = false;
     peer.claims = false;
     if (peer.size === size) return;
     peer.size = size;
@@ -372,6 +388,11 @@ export class Quorum {
       this.#stop.signal.addEventListener("abort", finish);
     });
   }
+}
+
+/** Whether a refusal is about what was sent, and not about who sent it, when, or which log it is of. */
+function isOfTheNote(status: number): boolean {
+  return status >= 400 && status < 500 && !NOT_OF_THE_NOTE.has(status);
 }
 
 function targetOf(note: Uint8Array, size: number): Target {

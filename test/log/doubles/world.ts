@@ -16,7 +16,14 @@ import type { Receipt } from "../../../src/log/api.ts";
 import { CHECKPOINT_KEY, HEAD_KEY, parseHead } from "../../../src/log/head.ts";
 import { tablePath } from "../../../src/log/leaf-table-file.ts";
 import { type OwnedLog, openLog } from "../../../src/log/log.ts";
-import type { LogEvents, LogKeys, LogLimits, LogOptions, LogPlaces } from "../../../src/log/options.ts";
+import type {
+  LogEvents,
+  LogKeys,
+  LogLimits,
+  LogOptions,
+  LogPlaces,
+  LogWitnesses,
+} from "../../../src/log/options.ts";
 import { readOwnCheckpoint } from "../../../src/log/publisher.ts";
 import { type Mirror, type Recovered, recoverLog } from "../../../src/log/recover.ts";
 import { LOG_RESERVE } from "../../../src/log/space.ts";
@@ -71,6 +78,7 @@ export interface StartOptions {
   readonly keys?: LogKeys;
   readonly databasePath?: string;
   readonly places?: Partial<LogPlaces>;
+  readonly witnesses?: LogWitnesses;
 }
 
 /** Where a database is, or is not. */
@@ -317,7 +325,7 @@ export class LogProcess {
         ...places,
       },
       limits: { ...LIMITS, ...limits },
-      witnesses: null,
+      witnesses: this.#options.witnesses ?? null,
       hasher: createNodeBulkHasher(),
       clock: this.clock,
       events,

@@ -15,7 +15,7 @@ import { policyFromQuorum } from "../../../src/core/policy.ts";
 import { SIGNATURE_TYPE } from "../../../src/core/vkey.ts";
 import { hasDisjointQuorums } from "../../../src/witness/client/overlap.ts";
 import { Quorum, type QuorumOptions } from "../../../src/witness/client/quorum.ts";
-import { FakeClock } from "../../log/doubles/fake-clock.ts";
+import { FakeClock, turns } from "../../log/doubles/fake-clock.ts";
 import { FakeWitness, network } from "./fake-witness.ts";
 
 const ORIGIN = "log.example/one";
@@ -347,6 +347,34 @@ describe("before the first signature of a process", () => {
     await expect(setUp(2, witnesses).quorum.settle(noteOf(9), 9)).rejects.toMatchObject({
       code: "overtaken",
     });
+  });
+
+  test("an empty tree is refused where the others cannot meet the policy, and silence is no refusal", async () => {
+    const witnesses = three();
+    const { quorum, clock } = setUp(2, witnesses);
+    const refusing = () => new Response("no empty logs\n", { status: 400 });
+    const silent = () => {
+      throw new TypeError("fetch failed");
+    };
+    witnesses[0].misbehave = refusing;
+    witnesses[1].misbehave = silent;
+    witnesses[2].misbehave = silent;
+    const abandon = new AbortController();
+    const gathering = quorum.gather(noteOf(0), 0, abandon.signal).catch(() => {});
+    const again = async (): Promise<boolean> => {
+      for (let i = 0; i < 20; i++) {
+        clock.advance(5000);
+        await turns(10);
+      }
+      return quorum.refusesEmpty;
+    };
+    expect(await again()).toBe(false);
+    witnesses[1].misbehave = refusing;
+    expect(await again()).toBe(true);
+    witnesses[0].misbehave = silent;
+    expect(await again()).toBe(false);
+    abandon.abort();
+    await gathering;
   });
 
   test("any answer to a note of size 0 counts as an answer", async () => {
