@@ -83,17 +83,24 @@ async function openSource(place: string, io: Io): Promise<TileSource> {
 }
 
 async function printReport(report: FsckReport, seconds: number, out: Output): Promise<ExitCode> {
-  const { outcome, origin, size, root, entries, differences, differenceCount, failure } = report;
+  const { outcome, origin, size, root, entries, differences, differenceCount, unread, unreadCount, failure } =
+    report;
   for (const { path, detail } of differences) await out.line(`${path}: ${detail}`);
   if (differenceCount > differences.length) {
     await out.line(`and ${count(differenceCount - differences.length)} more`);
   }
+  for (const { path, detail } of unread) await out.line(`${path}: not read: ${detail}`);
+  if (unreadCount > unread.length) await out.line(`and ${count(unreadCount - unread.length)} more not read`);
   const speed = seconds > 0 ? `, ${count(Math.round(entries / seconds))} entries/s` : "";
   const extent = `${count(entries)} entries in ${seconds.toFixed(1)} s${speed}`;
   if (failure !== null) await out.remark(`cairn fsck: ${errorLine(failure)}`);
   if (outcome === "clean") await out.line(`clean: ${origin} at size ${size}, root ${root}; ${extent}`);
-  if (outcome === "differs") await out.line(`differs: ${count(differenceCount)} found; ${extent}`);
-  if (outcome === "could_not_check") await out.line(`could not check: stopped after ${extent}`);
+  const left = `${count(unreadCount)} not read`;
+  const found = `${count(differenceCount)} found${unreadCount === 0 ? "" : `, ${left}`}`;
+  if (outcome === "differs") await out.line(`differs: ${found}; ${extent}`);
+  if (outcome === "could_not_check") {
+    await out.line(`could not check: ${unreadCount === 0 ? "stopped after" : `${left};`} ${extent}`);
+  }
   await out.value({
     outcome,
     origin,
@@ -103,6 +110,8 @@ async function printReport(report: FsckReport, seconds: number, out: Output): Pr
     seconds,
     differences,
     difference_count: differenceCount,
+    unread,
+    unread_count: unreadCount,
     ...(failure === null ? {} : { error: errorValue(failure) }),
   });
   return outcome === "clean" ? EXIT.ok : outcome === "differs" ? EXIT.no : EXIT.failed;

@@ -82,11 +82,17 @@ export function logOptions(
   };
 }
 
+/** Events that need somebody, and do not pass. */
+const ALARMS: ReadonlySet<string> = new Set(["object_missing"]);
+
 /** The log's events as lines of the process's log, and as metrics. */
 export function loggedEvents(logger: Logger, metrics: ServerMetrics): LogEvents {
   return {
-    trouble: (what, detail, error) =>
-      logger.warn({ event: what, detail, ...(error instanceof Error ? { error: error.message } : {}) }, what),
+    trouble: (what, detail, error) => {
+      const fields = { event: what, detail, ...(error instanceof Error ? { error: error.message } : {}) };
+      if (ALARMS.has(what)) logger.error(fields, what);
+      else logger.warn(fields, what);
+    },
     note: (what, details) => logger.info({ event: what, ...details }, what),
     commit: (entries, duplicates, ms) => metrics.committed(entries, duplicates, ms),
     duplicate: () => metrics.duplicate(),

@@ -4,7 +4,7 @@
 
 import { bundleOffsets } from "../core/bundle.ts";
 import { equalBytes, toHex } from "../core/bytes.ts";
-import { CairnError, isCairnError } from "../core/errors.ts";
+import { CairnError, type ErrorCode, isCairnError } from "../core/errors.ts";
 import type { Hash, TreeHasher } from "../core/hash.ts";
 import { perfectRoot } from "../core/merkle.ts";
 import type { CheckpointTrust } from "../core/policy.ts";
@@ -16,8 +16,10 @@ import { type ReadBundle, readBundle, readTile, type TileSource } from "./tile-s
 
 /** Bundles, each with its tile, that are read and hashed at a time. */
 export const DEFAULT_CONCURRENCY = 16;
-/** Differences that are described; further ones are only counted. */
+/** Differences, and objects that could not be read, that are described; further ones are only counted. */
 export const DEFAULT_MAX_DIFFERENCES = 100;
+/** After so many objects in a row that could not be read, whatever holds the log is out of reach and the check ends. */
+export const UNREAD_IN_A_ROW = 32;
 
 export interface FsckOptions {
   readonly source: TileSource;
@@ -53,14 +55,20 @@ export interface FsckReport {
   readonly size: number | null;
   /** The checkpoint's root in hexadecimal. */
   readonly root: string | null;
-  /** Entries that were checked. */
+  /** Entries whose bundle and tile were both looked at. */
   readonly entries: number;
   readonly differences: readonly Difference[];
   /** All of them, also those beyond `maxDifferences`. */
   readonly differenceCount: number;
-  /** Why the check ended early, or null. */
+  /** Objects that could not be read, and so were not compared. */
+  readonly unread: readonly Difference[];
+  readonly unreadCount: number;
+  /** Why the check ended early, or what kept the first unread object from being read; else null. */
   readonly failure: CairnError | null;
 }
+
+/** What an object is read with that is there and wrong, or of which the log itself says that it has lost it. */
+const WRONG: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["bad_tile", "bad_bundle", "object_missing"]);
 
 /** What a difference turned out to be once the level above was heard. */
 type Verdict = "tile" | "below" | "unclear";
@@ -90,6 +98,8 @@ interface CheckedBundle {
   readonly rebuilt: Uint8Array | null;
   /** The level-0 tile; null likewise. */
   readonly stored: Uint8Array | null;
+  /** False where one of the two could not be read. */
+  readonly complete: boolean;
 }
 
 /** Never throws for what is wrong with the log: that is the report. */
@@ -97,6 +107,8 @@ export async function fsck(options: FsckOptions): Promise<FsckReport> {
   const { source, trust, maxDifferences = DEFAULT_MAX_DIFFERENCES } = options;
   const differences: Difference[] = [];
   let differenceCount = 0;
+  const unread: Difference[] = [];
+  let unreadCount = 0;
   let head: TrustedHead | null = null;
   let entries = 0;
   let failure: CairnError | null = null;
@@ -104,6 +116,12 @@ export async function fsck(options: FsckOptions): Promise<FsckReport> {
   function report(path: string, detail: string): void {
     differenceCount++;
     if (differences.length < maxDifferences) differences.push({ path, detail });
+  }
+
+  function reportUnread(path: string, error: CairnError): void {
+    failure ??= error;
+    unreadCount++;
+    if (unread.length < maxDifferences) unread.push({ path, detail: error.message });
   }
 
   try {
@@ -119,13 +137,13 @@ export async function fsck(options: FsckOptions): Promise<FsckReport> {
     }
     if (head !== null) {
       const { size } = head;
-      await new Rebuild(options, head, report).run((checked) => {
-        entries = checked;
+      await new Rebuild(options, head, report, reportUnread).run((checked) => {
+        entries += checked;
         options.onProgress?.({ entries, size, differences: differenceCount });
       });
     }
   } catch (cause) {
-    failure = isCairnError(cause) ? cause : new CairnError("unreachable", { detail: String(cause), cause });
+    failure ??= isCairnError(cause) ? cause : new CairnError("unreachable", { detail: String(cause), cause });
   }
   const outcome = differenceCount > 0 ? "differs" : failure === null ? "clean" : "could_not_check";
   return {
@@ -136,6 +154,8 @@ export async function fsck(options: FsckOptions): Promise<FsckReport> {
     entries,
     differences,
     differenceCount,
+    unread,
+    unreadCount,
     failure,
   };
 }
@@ -147,6 +167,9 @@ class Rebuild {
   readonly #concurrency: number;
   readonly #head: TrustedHead;
   readonly #report: (path: string, detail: string) => void;
+  readonly #reportUnread: (path: string, error: CairnError) => void;
+  #unread = 0;
+  #unreadInARow = 0;
   /** Level 1 upwards (index 0 is never used): the hashes of the tile that is being filled. */
   readonly #levels: Candidate[][] = [];
   /** How many tiles each level has completed. */
@@ -154,12 +177,18 @@ class Rebuild {
   /** By level. */
   readonly #edge = new Map<number, EdgeTile>();
 
-  constructor(options: FsckOptions, head: TrustedHead, report: (path: string, detail: string) => void) {
+  constructor(
+    options: FsckOptions,
+    head: TrustedHead,
+    report: (path: string, detail: string) => void,
+    reportUnread: (path: string, error: CairnError) => void,
+  ) {
     this.#source = options.source;
     this.#hasher = options.hasher;
     this.#concurrency = options.concurrency ?? DEFAULT_CONCURRENCY;
     this.#head = head;
     this.#report = report;
+    this.#reportUnread = reportUnread;
   }
 
   async run(onEntries: (checked: number) => void): Promise<void> {
@@ -176,19 +205,20 @@ class Rebuild {
       }
       const checked = await (ahead.shift() as Promise<CheckedBundle>);
       await this.#takeBundle(checked);
-      onEntries(checked.index * TILE_WIDTH + checked.width);
+      onEntries(checked.complete ? checked.width : 0);
     }
     await this.#finish();
   }
 
   async #checkBundle(index: number): Promise<CheckedBundle> {
     const width = tileWidthAt(0, index, this.#head.size);
-    const [bundle, stored] = await Promise.all([this.#bundle(index, width), this.#tile(0, index, width)]);
+    const read = await Promise.all([this.#bundle(index, width), this.#tile(0, index, width)]);
+    const [bundle, stored] = read.map((object) => object ?? null) as [ReadBundle | null, Uint8Array | null];
     const rebuilt = bundle === null ? null : this.#leafHashes(bundle);
     const hashes = rebuilt ?? stored;
     if (bundle !== null) await this.#comparePartialBundles(index, width, bundle.bytes);
     if (hashes !== null) await this.#comparePartialTiles(0, index, width, hashes);
-    return { index, width, rebuilt, stored };
+    return { index, width, rebuilt, stored, complete: !read.includes(undefined) };
   }
 
   #leafHashes(bundle: ReadBundle): Uint8Array {
@@ -245,7 +275,7 @@ class Rebuild {
     this.#levels[level] = [];
     this.#completed[level] = index + 1;
     const width = candidates.length;
-    const stored = await this.#tile(level, index, width);
+    const stored = (await this.#tile(level, index, width)) ?? null;
     const rebuilt = rebuiltTile(candidates, stored);
     if (rebuilt !== null) await this.#comparePartialTiles(level, index, width, rebuilt);
     await this.#takeTile(level, width, rebuilt, stored, (verdict) => {
@@ -278,6 +308,8 @@ class Rebuild {
       for (const { settle } of disputes) settle("below");
     } else {
       for (const { settle } of disputes) settle("unclear");
+      // What was not read may well hold what is needed.
+      if (incomplete && this.#unread > 0) return;
       const why = incomplete ? "cannot be rebuilt" : "is not the root of the entries";
       this.#report("checkpoint", `the root at size ${size} ${why}`);
     }
@@ -291,27 +323,43 @@ class Rebuild {
     );
   }
 
-  async #bundle(index: number, width: number): Promise<ReadBundle | null> {
+  async #bundle(index: number, width: number): Promise<ReadBundle | null | undefined> {
     return await this.#object(entriesPath(index, width), () => readBundle(this.#source, index, width));
   }
 
-  async #tile(level: number, index: number, width: number): Promise<Uint8Array | null> {
+  async #tile(level: number, index: number, width: number): Promise<Uint8Array | null | undefined> {
     return await this.#object(tilePath(level, index, width), () =>
       readTile(this.#source, level, index, width),
     );
   }
 
-  /** Null where the object is missing or malformed, which is reported. */
-  async #object<T>(path: string, read: () => Promise<T | null>): Promise<T | null> {
+  /** Null where the object is missing or malformed, undefined where that cannot be told; either is reported. */
+  async #object<T>(path: string, read: () => Promise<T | null>): Promise<T | null | undefined> {
     try {
       const object = await read();
+      this.#unreadInARow = 0;
       if (object === null) this.#report(path, "it is missing");
       return object;
     } catch (error) {
-      if (!isCairnError(error, "bad_tile") && !isCairnError(error, "bad_bundle")) throw error;
-      this.#report(path, error.message);
-      return null;
+      if (isCairnError(error) && WRONG.has(error.code)) {
+        this.#unreadInARow = 0;
+        this.#report(path, error.message);
+        return null;
+      }
+      this.#leaveUnread(path, error);
+      return undefined;
     }
+  }
+
+  #leaveUnread(path: string, cause: unknown): void {
+    const error = isCairnError(cause)
+      ? cause
+      : new CairnError("unreachable", { detail: String(cause), cause });
+    // Given up meanwhile: what was asked for before that tells nothing more.
+    if (this.#unreadInARow >= UNREAD_IN_A_ROW) throw error;
+    this.#unread++;
+    this.#reportUnread(path, error);
+    if (++this.#unreadInARow >= UNREAD_IN_A_ROW) throw error;
   }
 
   async #comparePartialTiles(level: number, index: number, width: number, hashes: Uint8Array): Promise<void> {
@@ -337,7 +385,12 @@ class Rebuild {
       // The checkpoint's own width was checked above; wider ones belong to a later checkpoint.
       if (partial >= width) continue;
       const path = `${fullPath}.p/${partial}`;
-      const bytes = await this.#source.get(path);
+      let bytes: Uint8Array | null = null;
+      try {
+        bytes = await this.#source.get(path);
+      } catch (error) {
+        this.#leaveUnread(path, error);
+      }
       // Superseded ones may go at any moment.
       if (bytes !== null && !equalBytes(bytes, expected(partial))) {
         this.#report(path, "it is not the beginning of the wider one");

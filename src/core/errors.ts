@@ -29,6 +29,8 @@ export const ERROR_SENTENCES = {
   bad_path: "The tile path is malformed; see c2sp.org/tlog-tiles.",
   not_published: "That lies beyond the published checkpoint; fetch the checkpoint first.",
   not_published_yet: "The log has not published a checkpoint yet; try again shortly.",
+  object_missing:
+    "The log's storage has lost this published object; its operator has to recover it, and another copy of the log may have it.",
   checkpoint_not_kept: "No published checkpoint of that size is kept; ask for the newest.",
   bad_parameter: "A parameter is malformed or given twice.",
   not_found: "There is nothing at this address; see the documentation for the routes.",

@@ -151,6 +151,7 @@ export const OPERATIONS: readonly Operation[] = [
     ],
     refusals: [
       ...WRITE_REFUSALS,
+      "object_missing",
       "entry_empty",
       "entry_too_large",
       "reserved_shape",
@@ -206,7 +207,7 @@ export const OPERATIONS: readonly Operation[] = [
     ],
     body: [],
     answers: [{ type: BYTES, schema: null, about: "32 bytes a hash." }],
-    refusals: ["bad_path", "not_published", "store_unavailable", "starting"],
+    refusals: ["bad_path", "not_published", "object_missing", "store_unavailable", "starting"],
   },
   {
     method: "get",
@@ -218,7 +219,7 @@ export const OPERATIONS: readonly Operation[] = [
     parameters: widthParameters,
     body: [],
     answers: [{ type: BYTES, schema: null, about: "Each entry behind its length." }],
-    refusals: ["bad_path", "not_published", "store_unavailable", "starting"],
+    refusals: ["bad_path", "not_published", "object_missing", "store_unavailable", "starting"],
   },
   {
     method: "get",
@@ -232,7 +233,13 @@ export const OPERATIONS: readonly Operation[] = [
     ],
     body: [],
     answers: [proofAnswer],
-    refusals: ["not_published", "checkpoint_not_kept", "bad_parameter", "store_unavailable"],
+    refusals: [
+      "not_published",
+      "checkpoint_not_kept",
+      "bad_parameter",
+      "object_missing",
+      "store_unavailable",
+    ],
   },
   simple("/log.json", "What to pin.", logSchema),
   simple("/health", "Whether the process is up: for proxies and containers.", healthSchema),

@@ -32,6 +32,7 @@ const STATUS: { readonly [code in ErrorCode]?: number } = {
   bad_path: 400,
   not_published: 404,
   not_published_yet: 404,
+  object_missing: 503,
   checkpoint_not_kept: 404,
   bad_parameter: 400,
   not_found: 404,
@@ -41,8 +42,9 @@ const STATUS: { readonly [code in ErrorCode]?: number } = {
   internal: 500,
 };
 
-/** Seconds, for the codes where a second is too soon or where the wait is known. */
+/** Seconds, for the codes where a second is too soon or where the wait is known. A lost object takes an operator. */
 const RETRY_AFTER_SECONDS: { readonly [code in ErrorCode]?: number } = {
+  object_missing: 300,
   backlog_full: 5,
   store_unavailable: 5,
   storage_low: 30,

@@ -411,6 +411,7 @@ class RunningLog implements OwnedLog {
       publishedSize: () => this.#published?.size ?? null,
       etagPrefix: databaseId.slice(0, ETAG_PREFIX_DIGITS),
       inFlight: (key) => this.#writer.inFlight(key),
+      onLost: (key) => events.trouble("object_missing", key),
     });
     this.#backlog = new Backlog(state, snapshot.nextIndex, hasher);
     this.#backlog.resumeAt(snapshot.firstRetained);
@@ -579,6 +580,14 @@ class RunningLog implements OwnedLog {
       reasons.push({
         code: "publication_late",
         detail: `entries wait for ${Math.round(lag / 1000)} s: ${why}`,
+      });
+    }
+    const [lost, ...others] = this.#reader.lost;
+    if (lost !== undefined) {
+      const more = others.length === 0 ? "" : ` and ${others.length} more objects`;
+      reasons.push({
+        code: "object_missing",
+        detail: `the storage has lost ${lost}${more}: run cairn recover, with --from another copy`,
       });
     }
     const age = this.#published === null ? null : Math.max(0, clock.now() - this.#published.publishedAt);

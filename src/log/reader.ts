@@ -20,6 +20,9 @@ const CACHE_ENTRY_BYTES = 400;
 /** Compressions at one time: they share the thread pool with the files that are written. */
 const GZIPS_AT_ONCE = 2;
 
+/** Lost objects that are remembered and told of by name; more are refused alike. */
+export const LOST_KEPT = 100;
+
 const compress = promisify(gzip);
 
 export interface ReaderOptions {
@@ -29,6 +32,8 @@ export interface ReaderOptions {
   readonly etagPrefix: string;
   /** An object that was handed to the store and may not be there yet. */
   readonly inFlight: (key: string) => Uint8Array | null;
+  /** An object that was stored is gone: told once for each, while at most `LOST_KEPT` are. */
+  readonly onLost: (key: string) => void;
 }
 
 export class Reader {
@@ -40,8 +45,16 @@ export class Reader {
   readonly #compressing = new Set<Promise<void>>();
   readonly #misses = new Map<string, Promise<CachedObject>>();
 
+  /** By the path of the full object, since any width that is read again will do; with the path that was looked for. */
+  readonly #lost = new Map<string, string>();
+
   constructor(options: ReaderOptions) {
     this.#o = options;
+  }
+
+  /** Objects that the store was found without, until they are read again; at most `LOST_KEPT`. */
+  get lost(): readonly string[] {
+    return [...this.#lost.values()];
   }
 
   /** See LogRead.read. */
@@ -84,15 +97,31 @@ export class Reader {
     return (await this.#full(kind, level, index)).bytes;
   }
 
-  async #full(kind: "tile" | "entries", level: number, index: number): Promise<CachedObject> {
+  /** `asked` is the width that should be there. */
+  async #full(
+    kind: "tile" | "entries",
+    level: number,
+    index: number,
+    asked = TILE_WIDTH,
+  ): Promise<CachedObject> {
     const path = pathOf(kind, level, index, TILE_WIDTH);
     const cached = this.#cache.get(path);
     if (cached !== undefined) return cached;
     return this.#once(path, async () => {
       const bytes = await this.#fetch(path);
-      if (bytes === null) throw new CairnError("tile_missing", { detail: path });
+      if (bytes === null) {
+        const lost = pathOf(kind, level, index, asked);
+        this.#loses(path, lost);
+        throw new CairnError("tile_missing", { detail: lost });
+      }
       return checked(kind, path, bytes, TILE_WIDTH);
     });
+  }
+
+  #loses(fullPath: string, path: string): void {
+    if (this.#lost.has(fullPath) || this.#lost.size >= LOST_KEPT) return;
+    this.#lost.set(fullPath, path);
+    this.#o.onLost(path);
   }
 
   async #load(
@@ -136,10 +165,11 @@ export class Reader {
       }
     }
     try {
-      return { object: await this.#full(kind, level, index), width: TILE_WIDTH };
+      return { object: await this.#full(kind, level, index, widest), width: TILE_WIDTH };
     } catch (error) {
       if (!isCairnError(error, "tile_missing")) throw error;
-      throw new CairnError("store_unavailable", { cause: error });
+      const { detail = "" } = error;
+      throw new CairnError("object_missing", { detail, cause: error });
     }
   }
 
@@ -165,6 +195,7 @@ export class Reader {
   }
 
   #remember(path: string, bytes: Uint8Array): CachedObject {
+    if (this.#lost.size > 0) this.#lost.delete(path.replace(/\.p\/\d+$/, ""));
     const object = new CachedObject(bytes, this.#etagOf(path), async () => {
       const compressed = await this.#compress(bytes);
       object.compressedBytes = compressed.length;

@@ -61,7 +61,8 @@ describe("a folder", () => {
     const result = await run(fsck, [folder, ...KEY]);
     expect(result.exit).toBe(2);
     expect(result.stderr).toContain("tile/entries/002.p/188: EISDIR");
-    expect(result.stdout).toMatch(/^could not check: /);
+    expect(result.stdout).toMatch(/^tile\/entries\/002\.p\/188: not read: .*EISDIR/);
+    expect(result.stdout).toMatch(/^could not check: 1 not read; 512 entries/m);
   });
 
   test("that is not there, is a file, or holds no log exits with 2", async () => {
@@ -89,6 +90,42 @@ describe("a log over HTTP", () => {
     const result = await run(fsck, [server.url, ...KEY, "--concurrency", "2"]);
     expect(result.exit).toBe(1);
     expect(result.stdout).toMatch(/^tile\/0\/001: it is missing\n/);
+  });
+
+  test("that says what it has lost differs: each object is asked for once, named, and the rest is checked", async () => {
+    server = await startLogServer(Array.from({ length: 1030 }, (_, i) => textEntry(i)));
+    const lost = ["/tile/entries/001", "/tile/entries/003"];
+    server.intercept = ({ path }, response) => {
+      if (!lost.includes(path)) return false;
+      const problem = JSON.stringify({ code: "object_missing", detail: path });
+      response.writeHead(503, { "Retry-After": "300" }).end(problem);
+      return true;
+    };
+    const result = await run(fsck, [server.url, ...KEY]);
+    expect(result.exit, result.stderr).toBe(1);
+    expect(result.stdout).toMatch(
+      /^tile\/entries\/001: .*\ntile\/entries\/003: .*\ndiffers: 2 found; 1,030 entries/,
+    );
+    expect(server.requests.filter(({ path }) => lost.includes(path))).toHaveLength(2);
+  });
+
+  test("that does not answer for one object exits with 2, names it, and the rest is checked", async () => {
+    server = await startLogServer(Array.from({ length: 1030 }, (_, i) => textEntry(i)));
+    server.intercept = ({ path }, response) => {
+      if (path !== "/tile/entries/001") return false;
+      response.writeHead(503).end(JSON.stringify({ code: "store_unavailable" }));
+      return true;
+    };
+    const result = await run(fsck, [server.url, ...KEY]);
+    expect(result.exit).toBe(2);
+    expect(result.stdout).toMatch(/^tile\/entries\/001: not read: /);
+    expect(result.stdout).toMatch(/^could not check: 1 not read; 774 entries/m);
+    const [value] = (await run(fsck, [server.url, ...KEY, "--json"])).json();
+    expect(value).toMatchObject({
+      unread: [{ path: "tile/entries/001" }],
+      unread_count: 1,
+      difference_count: 0,
+    });
   });
 
   test("that fails, or refuses, exits with 2", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { nodeHasher } from "../../src/cli/node-hasher.ts";
-import { fsck, type FsckOptions } from "../../src/client/fsck.ts";
+import { fsck, type FsckOptions, UNREAD_IN_A_ROW } from "../../src/client/fsck.ts";
 import type { TileSource } from "../../src/client/tile-source.ts";
 import { encodeBundle } from "../../src/core/bundle.ts";
 import { CairnError } from "../../src/core/errors.ts";
@@ -212,9 +212,50 @@ describe("a source that fails", () => {
     const report = await check(failing("tile/0/002"), { concurrency: 1 });
     expect(report).toMatchObject({
       outcome: "could_not_check",
-      entries: 512,
+      entries: 768,
+      unread: [{ path: "tile/0/002" }],
+      unreadCount: 1,
       failure: refusal("unreachable"),
     });
+  });
+
+  test("at a tile of a higher level is no difference either, and a bundle and its tile unread hide no root", async () => {
+    for (const bad of [
+      ["tile/1/000.p/4"],
+      ["tile/entries/002", "tile/0/002"],
+      ["tile/entries/003", "tile/0/003"],
+    ]) {
+      const get = async (path: string) => {
+        if (bad.includes(path)) throw new CairnError("store_unavailable");
+        return objects.get(path) ?? null;
+      };
+      const report = await check({ get });
+      expect(report).toMatchObject({ outcome: "could_not_check", differenceCount: 0 });
+      expect(report.unread.map(({ path }) => path)).toEqual(bad);
+    }
+  });
+
+  test("and says of an object that it has lost it, has a difference", async () => {
+    const get = async (path: string) => {
+      if (path === "tile/entries/001") throw new CairnError("object_missing");
+      return objects.get(path) ?? null;
+    };
+    const report = await check({ get });
+    expect(report).toMatchObject({ outcome: "differs", entries: 1024, unread: [], failure: null });
+    expect(report.differences.map(({ path }) => path)).toEqual(["tile/entries/001"]);
+  });
+
+  test("for good ends the check, instead of being asked for each of many objects", async () => {
+    const large = memoryLog(65_536);
+    let asked = 0;
+    const get = async (path: string) => {
+      if (path === "checkpoint") return large.get(path) ?? null;
+      asked++;
+      throw new CairnError("unreachable");
+    };
+    const report = await check({ get }, { concurrency: 4 });
+    expect(report).toMatchObject({ outcome: "could_not_check", entries: 0, unreadCount: UNREAD_IN_A_ROW });
+    expect(asked).toBeLessThanOrEqual(UNREAD_IN_A_ROW + 8);
   });
 
   test("after a difference does not hide it", async () => {

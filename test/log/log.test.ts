@@ -474,6 +474,35 @@ describe("what a log says of itself", () => {
     checkOracle(world);
   });
 
+  it("is not ready once a reader met a published object that is gone, and names it, until it is back", async () => {
+    const world = new World();
+    const log = await world.start({ create: true });
+    // Beyond what the last commit's row keeps, which a start would mend it from.
+    for (const [from, count] of [
+      [0, 300],
+      [300, 300],
+    ] as const) {
+      await log.addBatch(entriesOf(from, count));
+      await log.quiet();
+    }
+    await log.close();
+    const bundle = world.memory.contents().get("tile/entries/000") as Uint8Array;
+    world.memory.take("tile/entries/000");
+    const again = await world.start();
+    await again.quiet();
+    expect(again.running().status()).toMatchObject({ ready: true, reasons: [] });
+    const read = async (): Promise<string> => (await again.running().read("entries", 0, 0, 256)).etag;
+    for (let i = 0; i < 2; i++) await expect(read()).rejects.toMatchObject({ code: "object_missing" });
+    expect(again.running().status()).toMatchObject({ ready: false, reasons: [{ code: "object_missing" }] });
+    expect(again.running().status().reasons[0]?.detail).toContain("tile/entries/000");
+    expect(again.troubles).toEqual(["object_missing tile/entries/000"]);
+    world.memory.plant("tile/entries/000", bundle);
+    await read();
+    expect(again.running().status()).toMatchObject({ ready: true, reasons: [] });
+    await again.close();
+    checkOracle(world);
+  });
+
   describe("before its first checkpoint", () => {
     const limits = { readyMaxLagMs: 31_000 };
     const unborn = async (misbehave: FakeWitness["misbehave"]) => {

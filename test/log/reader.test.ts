@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { encodeBundle } from "../../src/core/bundle.ts";
 import { entriesPath, tilePath } from "../../src/core/tile-path.ts";
-import { CACHE_MAX_BYTES, Reader } from "../../src/log/reader.ts";
+import { CACHE_MAX_BYTES, LOST_KEPT, Reader } from "../../src/log/reader.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
 import { MemoryStore } from "../doubles/memory-store.ts";
 
@@ -11,6 +11,7 @@ const TILE = new Uint8Array(8192).map((_, i) => i * 7);
 async function setUp(published: number | null = 600) {
   const store = new MemoryStore();
   let gets = 0;
+  const lost: string[] = [];
   const counted = new Proxy(store, {
     get(target, name: keyof MemoryStore) {
       if (name === "get") gets++;
@@ -23,11 +24,12 @@ async function setUp(published: number | null = 600) {
     publishedSize: () => published,
     etagPrefix: "abc",
     inFlight: () => null,
+    onLost: (key) => lost.push(key),
   });
   await store.create(entriesPath(0), BUNDLE);
   await store.create(tilePath(0, 0), TILE);
   await store.create(tilePath(0, 2, 88), TILE.subarray(0, 88 * 32));
-  return { reader, gets: () => gets };
+  return { reader, store, lost, gets: () => gets };
 }
 
 describe("reads", () => {
@@ -55,6 +57,7 @@ describe("reads", () => {
       publishedSize: () => count * 256,
       etagPrefix: "abc",
       inFlight: () => null,
+      onLost: () => undefined,
     });
     for (let index = 0; index < count; index++) await reader.read("entries", 0, index, 256);
     expect(asked).toHaveLength(count);
@@ -109,10 +112,47 @@ describe("reads", () => {
   });
 
   test("a torn object is the store's fault, and is not served", async () => {
-    const store = new MemoryStore();
-    await store.create(tilePath(0, 0), TILE.subarray(0, 100));
-    const reader = new Reader({ store, publishedSize: () => 600, etagPrefix: "abc", inFlight: () => null });
+    const { reader, store, lost } = await setUp();
+    store.plant(tilePath(0, 0), TILE.subarray(0, 100));
     await expect(reader.read("tile", 0, 0, 256)).rejects.toMatchObject({ code: "store_unavailable" });
-    await expect(reader.read("tile", 0, 1, 256)).rejects.toMatchObject({ code: "store_unavailable" });
+    expect(lost).toEqual([]);
+  });
+
+  test("a published object that is gone is named as missing, told of once, and forgotten when it is back", async () => {
+    const { reader, store, lost } = await setUp();
+    for (const width of [256, 3]) {
+      await expect(reader.read("entries", 0, 1, width)).rejects.toMatchObject({
+        code: "object_missing",
+        detail: entriesPath(1),
+      });
+    }
+    await expect(reader.read("entries", 0, 2, 5)).rejects.toMatchObject({
+      code: "object_missing",
+      detail: entriesPath(2, 88),
+    });
+    await expect(reader.full("tile", 0, 1)).rejects.toMatchObject({ code: "tile_missing" });
+    expect(lost).toEqual([entriesPath(1), entriesPath(2, 88), tilePath(0, 1)]);
+    expect(reader.lost).toEqual(lost);
+    await store.create(entriesPath(1), BUNDLE);
+    // The partial one was lost; by now the full one stands.
+    await store.create(entriesPath(2), BUNDLE);
+    await reader.read("entries", 0, 1, 256);
+    await reader.read("entries", 0, 2, 5);
+    expect(reader.lost).toEqual([tilePath(0, 1)]);
+  });
+
+  test("no more than some lost objects are remembered and told of, and all are refused", async () => {
+    const lost: string[] = [];
+    const reader = new Reader({
+      store: new MemoryStore(),
+      publishedSize: () => 256 * (LOST_KEPT + 5),
+      etagPrefix: "abc",
+      inFlight: () => null,
+      onLost: (key) => lost.push(key),
+    });
+    for (let index = 0; index < LOST_KEPT + 5; index++) {
+      await expect(reader.read("entries", 0, index, 256)).rejects.toMatchObject({ code: "object_missing" });
+    }
+    expect(lost).toHaveLength(LOST_KEPT);
   });
 });
