@@ -6,6 +6,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { CairnError } from "../core/errors.ts";
 import { makeFolderDurable, removeFileDurable, writeFileDurable } from "../storage/durable.ts";
+import { ApiKeyFile, apiKeysPath } from "./api-keys.ts";
 import { isLoopback, readConfig } from "./config.ts";
 import { serverExit } from "./exit-classes.ts";
 import type { ExitCode, Io } from "./io.ts";
@@ -46,7 +47,9 @@ async function start(io: Io, out: Output): Promise<ExitCode> {
     if (creating) env.LOG_CREATE = "true";
   }
   const config = await readConfig(env);
-  const isOpen = !config.allowPublicWrites && config.apiKey === undefined && isLoopback(config.listen.host);
+  // Only where nothing was said about who may write: not against an explicit no, nor past keys that were given out.
+  const isUnsaid = !env.ALLOW_PUBLIC_WRITES && config.apiKey === undefined;
+  const isOpen = isUnsaid && isLoopback(config.listen.host) && !(await hasNamedKeys(config.databasePath));
   const settings = isOpen ? { ...config, allowPublicWrites: true } : config;
   return runServer(settings, out, async ({ url, log }) => {
     if (creating) await removeFileDurable(marker);
@@ -63,6 +66,16 @@ async function start(io: Io, out: Output): Promise<ExitCode> {
     await out.line("");
     await out.line("Stop with Ctrl-C. README.md and docs/ say how to go on from here.");
   });
+}
+
+async function hasNamedKeys(databasePath: string): Promise<boolean> {
+  const file = await ApiKeyFile.open(apiKeysPath(databasePath), "read");
+  try {
+    // Revoked ones too: whoever revoked the last key did not mean everybody to write.
+    return file !== null && file.list().length > 0;
+  } finally {
+    file?.close();
+  }
 }
 
 /** Makes the key where this is the first start, or one that was interrupted. Answers whether the log is to be created. */

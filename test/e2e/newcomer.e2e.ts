@@ -2,11 +2,11 @@
 // makes a new log where an old one is missing.
 
 import { execFile, spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { cp, mkdir, readFile, rename, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import Database from "better-sqlite3";
@@ -17,6 +17,7 @@ import { skipUnless } from "../require.ts";
 import { expectSentence, filesIn } from "./refusal.ts";
 import {
   type Environment,
+  eventually,
   listening,
   run,
   type Server,
@@ -26,6 +27,8 @@ import {
 } from "./server.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+/** npm beside the Node that runs this. */
+const NPM = realpathSync(join(dirname(process.execPath), "npm"));
 const ENV: Environment = { LISTEN_ADDR: "127.0.0.1:0", CHECKPOINT_INTERVAL: "0.05" };
 /** Moments of a first start at which it is killed, evenly from its beginning to a little after it listens. */
 const KILLS = 10;
@@ -89,11 +92,8 @@ describe("npm start", () => {
         await cp(join(ROOT, name), join(folder, name), { recursive: true });
       }
       await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"));
-      const { scripts } = JSON.parse(await readFile(join(folder, "package.json"), "utf8")) as {
-        scripts: { start: string };
-      };
-      expect(scripts.start).toBe("node scripts/start.mjs");
-      const server = await running(start(["scripts/start.mjs"], { cwd: folder, env: ENV }));
+      const npm = start([NPM, "start"], { cwd: folder, env: ENV });
+      const server = await running(npm);
       expect(server.vkey).toMatch(/^localhost\/cairn\+[0-9a-f]{8}\+/);
 
       const commands = server
@@ -103,7 +103,16 @@ describe("npm start", () => {
       expect(commands).toHaveLength(3);
       const shell = await promisify(execFile)("sh", ["-e", "-c", commands.join("\n")], { cwd: folder });
       expect(shell.stdout).toContain("verified: entry 0 of localhost/cairn");
-      expect(await server.stop()).toMatchObject({ code: 0 });
+      // Who stops npm stops the log: nothing is left running without it.
+      npm.process.kill("SIGTERM");
+      await npm.exited;
+      await eventually("the log is gone with npm", async () => {
+        return await fetch(`${server.url}/health`).then(
+          () => false,
+          () => true,
+        );
+      });
+      expect(await (await begin(folder)).stop()).toMatchObject({ code: 0 });
     },
   );
 
@@ -118,6 +127,33 @@ describe("npm start", () => {
     expect(await checkpoint(second)).toEqual(published);
     expect(second.stderr()).not.toContain("log_create_set");
     expect(await second.stop()).toMatchObject({ code: 0 });
+  });
+
+  test("lets this machine write where nothing is said, not against an explicit no, nor past keys that were given out", async () => {
+    const folder = await temporaryFolder();
+    const status = async (server: Server): Promise<number> =>
+      (await fetch(`${server.url}/add`, { method: "POST", body: "hello" })).status;
+    const open = await begin(folder);
+    expect(await status(open)).toBe(200);
+    expect(await open.stop()).toMatchObject({ code: 0 });
+    const closed = await begin(folder, { ALLOW_PUBLIC_WRITES: "false" });
+    expect(await status(closed)).toBe(401);
+    expect(closed.stdout()).not.toContain("Anyone");
+    expect(await closed.stop()).toMatchObject({ code: 0 });
+    const withKey = await begin(folder, { API_KEY: "k".repeat(32) });
+    expect(await status(withKey)).toBe(401);
+    expect(await withKey.stop()).toMatchObject({ code: 0 });
+
+    const database = { DATABASE_URL: `sqlite:${join(folder, "data/log.db")}` };
+    const main = join(inject("cairnPackage"), "dist/cli/main.js");
+    expect((await run([main, "keys", "add", "alice"], { cwd: folder, env: database })).code).toBe(0);
+    const named = await begin(folder);
+    expect(await status(named)).toBe(401);
+    expect(await named.stop()).toMatchObject({ code: 0 });
+    expect((await run([main, "keys", "revoke", "alice"], { cwd: folder, env: database })).code).toBe(0);
+    const revoked = await begin(folder);
+    expect(await status(revoked)).toBe(401);
+    expect(await revoked.stop()).toMatchObject({ code: 0 });
   });
 
   test("an address in use is said in a sentence, and the first start can be repeated", async () => {
@@ -257,7 +293,7 @@ describe("a key without its log", () => {
     }
     await expectRefused(withoutDatabase, "key_without_log");
     await rm(join(withoutTiles, "data/tiles"), { recursive: true });
-    await expectRefused(withoutTiles, "log_absent");
+    await expectRefused(withoutTiles, "head_damaged");
   });
 
   test("the other way round, a log without its key, is refused, and no new key is made", async () => {
