@@ -88,6 +88,7 @@ export async function runServer(
   const failed = log.failed.then((error) => {
     failure ??= error;
   });
+  const stopping = new AbortController();
   let app: FastifyInstance | null = null;
   let keys: WatchedKeys | null = null;
   try {
@@ -108,6 +109,7 @@ export async function runServer(
       descriptor: null,
       metrics,
       logger,
+      stopping: stopping.signal,
     });
     await listen(app, config.listen);
     const url = urlOf(config.listen.host, app.server.address());
@@ -118,12 +120,13 @@ export async function runServer(
   } finally {
     // The log settles what it accepted while its answers can still be sent.
     log.drain();
+    stopping.abort();
     const deadline = setTimeout(() => {
       // A store that never answers must not keep a stopped process alive. What is unknown, the next start decides.
       logger.fatal({ event: "stop_timeout" }, "stopping took too long");
       process.exit(failure === null ? EXIT_CLASSES.unsettled.exit : serverExit(failure));
     }, STOP_MAX_MS);
-    // The listener last: requests that wait for a proof get it in the last round, and new ones are told `draining`.
+    // The listener last: requests that wait for a proof get it in the last round, and whoever comes is told `draining`.
     try {
       await log.close();
       await app?.close();

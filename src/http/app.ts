@@ -1,7 +1,13 @@
 // The log's HTTP edge: a Fastify app over a `Log`, all configuration handed in as values. Most routes take the raw
 // response (`reply.hijack`), so that nothing stands between the log and the socket that a route does not need.
 
-import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  ServerResponse,
+} from "node:http";
 import type { Socket } from "node:net";
 import fastify, { type FastifyInstance } from "fastify";
 import { CairnError } from "../core/errors.ts";
@@ -65,30 +71,34 @@ export interface AppOptions {
   readonly metrics: ServerMetrics | null;
   /** A pino logger, or null. Faults are errors, refusals are at debug, answers are not logged. */
   readonly logger: HttpLogger | null;
+  /** Aborted when the log drains: from then on every answer closes its connection. */
+  readonly stopping: AbortSignal;
   readonly times?: Partial<HttpTimes>;
 }
 
 /**
- * The app, not yet listening. Its owner closes it after the log has settled its requests: `close` takes no new
- * connection, closes idle ones, and cuts what is left after the grace time.
+ * The app, not yet listening. Its owner closes it after the log has settled its requests: `close` closes idle connections
+ * and waits for the others, up to the grace time; until then new ones are taken, to be told that the log is draining.
  */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
-  const { log, keys, logger, metrics } = options;
+  const { log, keys, logger, metrics, stopping } = options;
   const times = { ...DEFAULT_TIMES, ...options.times };
   const closing = new WeakSet<Socket>();
   const nextId = requestIds();
   const count = (code: string): void => metrics?.refused(code);
   const linger = { maxBytes: LINGER_MAX_BYTES, maxMs: times.linger };
-  const refuse = createRefuse(logger, linger, nextId, count, closing);
+  const refuse = createRefuse(logger, linger, nextId, count, closing, stopping);
   const onSocket: SocketRefusals = { logger, lingerMs: times.linger, nextId, count };
 
   const app = fastify({
     // A logger here would cost each request a child of it and two listeners; refusals are logged where they are made.
     logger: false,
-    serverFactory: (handler) => listener(handler, times, refuse, onSocket, closing),
+    serverFactory: (handler) => listener(handler, times, refuse, onSocket, closing, stopping),
     clientErrorHandler: clientErrorHandler(onSocket),
     // While closing, requests on open connections still get their routes' answers: reads, and `draining` for writes.
     return503OnClosing: false,
+    // Closing keeps a time of its own.
+    pluginTimeout: 0,
     // Long digits are numbers beyond the log, not addresses that do not exist.
     routerOptions: { maxParamLength: 16_384 },
     // Drawn only for refusals, by `refuse`.
@@ -143,6 +153,7 @@ function listener(
   refuse: Refuse,
   onSocket: SocketRefusals,
   closing: WeakSet<Socket>,
+  stopping: AbortSignal,
 ): Server {
   const server = createServer(
     {
@@ -152,6 +163,7 @@ function listener(
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
       // Node's own refusal has no body; the check (RFC 9112, section 3.2) is made below.
       requireHostHeader: false,
+      ServerResponse: responseOf(stopping),
     },
     (raw, res) => {
       if (closing.has(raw.socket)) {
@@ -169,6 +181,16 @@ function listener(
   server.on("checkExpectation", (request, response) => server.emit("request", request, response));
   server.on("connect", refuseConnect(onSocket));
   return server;
+}
+
+/** A response that, whichever route gives it, closes its connection once the log drains. */
+function responseOf(stopping: AbortSignal): typeof ServerResponse {
+  return class<Request extends IncomingMessage = IncomingMessage> extends ServerResponse<Request> {
+    override writeHead(...args: unknown[]): this {
+      if (stopping.aborted) this.shouldKeepAlive = false;
+      return super.writeHead(...(args as [number]));
+    }
+  };
 }
 
 const CLOSE = ["Connection", "close"];
@@ -194,18 +216,37 @@ function readBodiesRaw(app: FastifyInstance): void {
   for (const method of app.supportedMethods) app.addHttpMethod(method, { overrideExisting: true });
 }
 
-/** Sees to it that `app.close()` ends: keep-alive connections and clients that never finish would hold it for ever. */
+/**
+ * Sees to it that `app.close()` ends: keep-alive connections and clients that never finish would hold it for ever. The
+ * listener is closed when the requests that were under way have their answers: until then whoever comes is told why.
+ */
 function closeInTime(app: FastifyInstance, graceMs: number): void {
+  const { server } = app;
+  const open = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
+  });
   let cut: NodeJS.Timeout | undefined;
   app.addHook("preClose", (done) => {
-    // The server closes connections that are idle when it is closed. Those whose last answer is under way, and says
-    // keep-alive, become idle only later: from then on they have this long (0 would be for ever), and Node adds 1 s.
-    app.server.keepAliveTimeout = 1;
-    cut = setTimeout(() => app.server.closeAllConnections(), graceMs);
-    done();
+    // Connections whose last answer is under way, and says keep-alive, become idle only later: from then on they have this
+    // long (0 would be for ever), and Node adds 1 s.
+    server.keepAliveTimeout = 1;
+    server.closeIdleConnections();
+    // Again and again, for one that came between the cut and the listener's end.
+    cut = setInterval(() => {
+      for (const socket of open) socket.destroy();
+    }, graceMs);
+    const pending = new Set(open);
+    if (pending.size === 0) done();
+    for (const socket of pending) {
+      socket.once("close", () => {
+        if (pending.delete(socket) && pending.size === 0) done();
+      });
+    }
   });
   app.addHook("onClose", (_app, done) => {
-    clearTimeout(cut);
+    clearInterval(cut);
     done();
   });
 }

@@ -46,6 +46,7 @@ export function createRefuse(
   nextId: () => string,
   count: (code: string) => void,
   closing: WeakSet<Socket>,
+  stopping: AbortSignal,
 ): Refuse {
   return (raw, res, cause, headers = []) => {
     const error = publicError(cause);
@@ -68,6 +69,7 @@ export function createRefuse(
     if (retryAfter !== null && !headers.includes("Retry-After")) all.push("Retry-After", String(retryAfter));
     all.push(...headers);
 
+    if (stopping.aborted) res.shouldKeepAlive = false;
     const left = bodyLeft(raw);
     const closes = headers.includes("Connection") || willClose(raw, res);
     const lingers = left > LINGER_KEEP_ALIVE_MAX_BYTES || (left > 0 && closes);

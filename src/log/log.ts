@@ -330,6 +330,8 @@ class RunningLog implements OwnedLog {
   #failure: CairnError | null = null;
   #fail: (error: CairnError) => void = () => undefined;
   #closing: Promise<void> | null = null;
+  /** The places are given back: nothing more can be read from the database. */
+  #closed = false;
 
   static async start(
     options: LogOptions,
@@ -501,6 +503,7 @@ class RunningLog implements OwnedLog {
   async checkpointAt(size: number): Promise<Uint8Array | null> {
     if (this.#published === null || size > this.#published.size) return null;
     if (this.#published.size === size) return this.#published.note;
+    if (this.#closed) throw new CairnError("draining");
     return this.#held.state.publishedNote(size);
   }
 
@@ -927,6 +930,7 @@ class RunningLog implements OwnedLog {
     await this.#layingBallast;
     if (this.#failure === null && this.#backlog.end > this.#tableSaved)
       await this.#saveTable(this.#backlog.end);
+    this.#closed = true;
     await release(this.#held);
   }
 }

@@ -122,6 +122,36 @@ test("on a connection that is open while the log stops, readiness and writes are
   expect((await ready(again)).next_index).toBe(1);
 });
 
+test("while a request is under way, a stopping log says to whoever comes that it drains, and closes with its answers", async () => {
+  const place = await newPlace();
+  const server = await create(place);
+  await add(server, "whole");
+  const peer = await openSocket(server);
+  peer.send("POST /add HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nhalf");
+  // Its headers have come: it is answered behind them on the same connection to the process.
+  await untilPublished(server, 1);
+  server.kill("SIGTERM");
+  await eventually("it drains", () => server.log().some(({ event }) => event === "draining"));
+  const ask = async (request: string) => {
+    const socket = await openSocket(server);
+    socket.send(request);
+    const [answer] = parseAnswers(await within(GRACE_MS, () => `an answer to ${request}`, socket.closed));
+    expect(answer?.headers.get("connection")).toBe("close");
+    return [answer?.status, answer?.body.match(/"draining"/)?.[0]];
+  };
+  for (let i = 0; i < 20; i++) {
+    expect(await ask("GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")).toEqual([503, '"draining"']);
+    expect(await ask("GET /checkpoint HTTP/1.1\r\nHost: x\r\n\r\n")).toEqual([200, undefined]);
+    const add = "POST /add HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nlate";
+    expect(await ask(add)).toEqual([503, '"draining"']);
+  }
+  peer.send("half");
+  const [refused] = parseAnswers(await within(GRACE_MS, () => "the end", peer.closed));
+  expect(refused?.body).toContain('"draining"');
+  expect(refused?.headers.get("connection")).toBe("close");
+  expect(await server.exited).toMatchObject({ code: 0 });
+});
+
 test("a peer that holds back half a request does not hold up a stop, and a second signal ends it at once", async () => {
   const place = await newPlace();
   const half = "POST /add HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf";

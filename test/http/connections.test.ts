@@ -285,18 +285,68 @@ describe("closing", () => {
     expect(await idle.end()).toBe("");
   });
 
-  it("lets requests in flight have their answers, and then closes their connections too", async () => {
-    const { dial, app, log } = await startServer({ times: { closeGrace: 60_000 } });
+  it("lets requests in flight have their answers, and tells whoever comes meanwhile that it drains", async () => {
+    const stopping = new AbortController();
+    const { dial, app, log } = await startServer({
+      stopping: stopping.signal,
+      times: { closeGrace: 60_000 },
+    });
     log.answersAtOnce = false;
     const connection = dial();
     await connection.send(`${head("POST", "/add", ["Content-Length: 1"])}x`);
+    const half = dial();
+    await half.send(`${head("POST", "/add", ["Content-Length: 4"])}ha`);
     await until(() => log.heldAdds === 1);
-    const closing = app.close();
-    await until(() => !app.server.listening);
+    const settling = async (): Promise<void> => {
+      const late = dial();
+      await late.send(`${head("POST", "/add", ["Content-Length: 1"])}y`);
+      const refused = await late.answer();
+      expectProblem(refused, "draining");
+      expect(refused.headers.connection).toBe("close");
+      expect(await late.end()).toBe("");
+      const reader = dial();
+      await reader.send(head("GET", "/health"));
+      expect((await reader.answer()).headers.connection).toBe("close");
+      expect(await reader.end()).toBe("");
+    };
+    log.drain();
+    stopping.abort();
+    await settling();
+    let closed = false;
+    const closing = app.close().then(() => {
+      closed = true;
+    });
+    await settling();
+    await half.send("lf");
+    const refused = await half.answer();
+    expectProblem(refused, "draining");
+    expect(refused.headers).toMatchObject({ connection: "close" });
+    expect(refused.headers["keep-alive"]).toBeUndefined();
+    expect(await half.end()).toBe("");
+    await settling();
+    expect(closed).toBe(false);
     log.releaseAdds();
-    expect((await connection.answer()).body).toBe("0");
-    await closing;
+    expect(await connection.answer()).toMatchObject({ body: "0", headers: { connection: "close" } });
     expect(await connection.end()).toBe("");
+    await closing;
+    const tooLate = dial();
+    await tooLate.end();
+    expect(tooLate.error?.code).toBe("ECONNREFUSED");
+  });
+
+  it("takes no new connection once the grace time is over, whoever still holds one", async () => {
+    const { dial, app } = await startServer({ times: { closeGrace: 50 } });
+    const accepted: Socket[] = [];
+    app.server.on("connection", (socket: Socket) => accepted.push(socket));
+    const half = dial();
+    await half.send(`${head("POST", "/add", ["Content-Length: 10"])}01`);
+    await until(() => accepted.length === 1);
+    const closing = app.close();
+    const late = dial();
+    await until(() => accepted.length === 2);
+    await closing;
+    for (const connection of [half, late]) expect(await connection.end()).toBe("");
+    expect(app.server.listening).toBe(false);
   });
 
   it("answers reads and refuses writes on connections that are still open", async () => {

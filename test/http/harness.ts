@@ -34,6 +34,7 @@ export async function startApp(options: Partial<AppOptions> = {}): Promise<Harne
     descriptor: null,
     metrics: null,
     logger: null,
+    stopping: new AbortController().signal,
     ...options,
   });
   open.push(app);

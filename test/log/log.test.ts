@@ -503,6 +503,19 @@ describe("what a log says of itself", () => {
     checkOracle(world);
   });
 
+  it("answers for an earlier checkpoint that it is draining once its database is closed, which is no fault", async () => {
+    const world = new World();
+    const log = await world.start({ create: true });
+    await log.quiet();
+    log.add(entryOf(0));
+    await log.quiet();
+    const running = log.running();
+    expect(await running.checkpointAt(0)).not.toBeNull();
+    await log.close();
+    await expect(running.checkpointAt(0)).rejects.toMatchObject({ code: "draining" });
+    expect(await running.checkpointAt(1)).not.toBeNull();
+  });
+
   describe("before its first checkpoint", () => {
     const limits = { readyMaxLagMs: 31_000 };
     const unborn = async (misbehave: FakeWitness["misbehave"]) => {
