@@ -343,7 +343,8 @@ class Rebuild {
     } catch (error) {
       if (isCairnError(error) && WRONG.has(error.code)) {
         this.#unreadInARow = 0;
-        this.#report(path, error.message);
+        const isLost = error.code === "object_missing";
+        this.#report(path, isLost ? "the log says that its storage has lost it" : error.message);
         return null;
       }
       this.#leaveUnread(path, error);
