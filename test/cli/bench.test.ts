@@ -91,5 +91,8 @@ test(
 test("a folder that cannot be made ends the run in words, before anything is measured", async () => {
   const { exit, stdout } = await run(["--json", "--data", `${import.meta.filename}/data`]);
   expect(exit).toBe(2);
-  expect(JSON.parse(stdout).error.message).toContain("ENOTDIR");
+  expect(JSON.parse(stdout).error).toMatchObject({
+    code: "file_unreadable",
+    message: expect.stringContaining("a file stands where a folder should be"),
+  });
 });
