@@ -9,7 +9,7 @@ import { namedKeys, publicWrites } from "../http/auth.ts";
 import { ServerMetrics } from "../http/metrics.ts";
 import type { Log } from "../log/api.ts";
 import { systemClock } from "../log/clock.ts";
-import { fatalError } from "../log/fatal.ts";
+import { codedError, fatalError } from "../log/fatal.ts";
 import { openLog } from "../log/log.ts";
 import { refuseReservedShape } from "../log/profile.ts";
 import { apiKeysPath, type WatchedKeys, watchApiKeys } from "./api-keys.ts";
@@ -19,6 +19,7 @@ import { type ListenAddress, readConfig, type ServerConfig } from "./config.ts";
 import { EXIT_CLASSES, serverExit } from "./exit-classes.ts";
 import { EXIT, type ExitCode } from "./io.ts";
 import { logOptions, loggedEvents } from "./log-options.ts";
+import { misplaced } from "./misplaced.ts";
 import { errorLine, type Output } from "./output.ts";
 
 /** The longest that a stop may take: a last round of up to 10 s, and what is then under way in the store. */
@@ -82,6 +83,9 @@ export async function runServer(
       metrics.storage(operation, outcome, ms),
     ),
     refuseContent: refuseReservedShape(config.origin),
+  }).catch((error: unknown) => {
+    process.off("uncaughtExceptionMonitor", onFault);
+    throw misplaced(error) ?? codedError(error);
   });
   let failure = null as CairnError | null;
   // Also while it stops: a log that was taken over in its last round does not end as if nothing were.

@@ -138,7 +138,10 @@ function checkUrl(url: string, name: string): void {
 
 /** A text in which somebody may have written a URL with a password, or a private key for a verifier key. */
 function withoutSecrets(text: string): string {
-  return text.replaceAll(/\/\/[^/@]*@/g, "//…@").replaceAll(/(PRIVATE\+KEY\+)\S*/g, "$1…");
+  return text
+    .replaceAll(/\/\/.*@/gs, "//…@")
+    .replaceAll(/[?#].*/gs, "?…")
+    .replaceAll(/(PRIVATE\+KEY\+)\S*/g, "$1…");
 }
 
 function list(text: string | undefined): string[] {

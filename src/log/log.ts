@@ -4,7 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import { basename, dirname } from "node:path";
-import { CairnError } from "../core/errors.ts";
+import { CairnError, isCairnError } from "../core/errors.ts";
 import { decodeUtf8 } from "../core/bytes.ts";
 import { HASH_BYTES } from "../core/hash.ts";
 import { printPolicy } from "../core/policy.ts";
@@ -28,7 +28,7 @@ import type {
   Receipt,
 } from "./api.ts";
 import { Backlog } from "./backlog.ts";
-import { pause } from "./clock.ts";
+import { type Clock, pause } from "./clock.ts";
 import { Collector } from "./collector.ts";
 import { createLog, creatingPath, exists, readCreating, surveyStore } from "./creation.ts";
 import { fullTile } from "./edge.ts";
@@ -138,15 +138,14 @@ export async function takePlaces(
   const locks: Lock[] = [];
   let store: ObjectStore | null = null;
   try {
-    // Before the locks: they are small files, and without any room not even they can be written.
-    await giveUpBallast(places);
     for (const path of lockPaths) {
       if (makeFolders) await makeFolderDurable(dirname(path));
       else if (path === places.storeLockPath && !(await exists(dirname(path))))
         await refuseWithoutStore(places);
-      locks.push(await takeLock(path, { now: () => clock.now() }));
+      locks.push(await lockWithRoom(path, places, clock));
     }
     await removeLeftovers(dirname(places.databasePath), `${basename(places.databasePath)}.`);
+    await giveUpBallast(places);
     store = await places.openStore("write");
     const state = await places.openState({ create });
     return { locks, store, patient: patient(store, options), state };
@@ -154,6 +153,17 @@ export async function takePlaces(
     await store?.close();
     for (const lock of locks.reverse()) lock.release();
     throw error;
+  }
+}
+
+/** Locks are small files: where not even they can be written the ballast goes, but never while another holds the lock. */
+async function lockWithRoom(path: string, places: LogPlaces, clock: Clock): Promise<Lock> {
+  const now = (): number => clock.now();
+  try {
+    return await takeLock(path, { now });
+  } catch (error) {
+    if (!isCairnError(error, "storage_low") || !(await giveUpBallast(places))) throw error;
+    return takeLock(path, { now });
   }
 }
 
@@ -579,7 +589,8 @@ class RunningLog implements OwnedLog {
         detail: `the first checkpoint waits for ${Math.round(waited / 1000)} s: ${why}`,
       });
     }
-    if (lag > limits.readyMaxLagMs) {
+    // What a freeze abandoned waits for nothing.
+    if (lag > limits.readyMaxLagMs && !this.#frozen) {
       reasons.push({
         code: "publication_late",
         detail: `entries wait for ${Math.round(lag / 1000)} s: ${why}`,
@@ -615,9 +626,11 @@ class RunningLog implements OwnedLog {
   #whyLate(): string {
     const { trouble } = this.#publisher;
     if (trouble !== null) return trouble;
-    const failing = (this.#quorum?.status() ?? []).filter(({ state }) => state === "failing");
-    if (failing.length === 0) return "integration or publication does not keep up";
-    return failing.map(({ name, lastError }) => `witness ${name} fails (${lastError})`).join(", ");
+    const reasons = (this.#quorum?.status() ?? []).flatMap(({ name, state, lastError }) => {
+      if (state === "claims_larger") return [`witness ${name} claims a larger log`];
+      return state === "failing" ? [`witness ${name} fails (${lastError})`] : [];
+    });
+    return reasons.length === 0 ? "integration or publication does not keep up" : reasons.join(", ");
   }
 
   setAside(): Promise<SetAsideRow[]> {

@@ -1,9 +1,13 @@
 // The inner nodes of tiles that proofs were made from, so that the next proof from one of them hashes little: 255 nodes
 // stand under the root of a full tile, and a proof needs the eight beside one path. Only ever filled from the tiles' bytes.
 
+import { LRUCache } from "lru-cache";
 import { HASH_BYTES, asHash } from "../core/hash.ts";
 import type { Hash, TreeHasher } from "../core/hash.ts";
 import { TILE_WIDTH } from "../core/tile.ts";
+
+/** Tiles whose nodes are kept, those used last: 33 MiB of nodes, beside the tiles themselves. */
+const TILES_MAX = 4096;
 
 /** The nodes of one tile as a heap: the root is 1, the children of `n` are `2n` and `2n + 1`, the leaves begin at 256. */
 interface Nodes {
@@ -15,10 +19,10 @@ interface Nodes {
 export class TileNodes {
   readonly #hasher: TreeHasher;
   /**
-   * By the memory that holds the tile, and where in it: so they are given up with the tile, and a tile that is cut to a
-   * smaller width, whose complete subtrees are the same, finds what is known of the wider one.
+   * By the memory that holds the tile, and where in it: so a tile that is cut to a smaller width, whose complete subtrees
+   * are the same, finds what is known of the wider one. Each tile of the log has memory of its own.
    */
-  readonly #tiles = new WeakMap<ArrayBufferLike, Map<number, Nodes>>();
+  readonly #tiles = new LRUCache<ArrayBufferLike, Map<number, Nodes>>({ max: TILES_MAX });
 
   constructor(hasher: TreeHasher) {
     this.#hasher = hasher;

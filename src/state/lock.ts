@@ -23,6 +23,8 @@ interface Holder {
 }
 
 const TOKEN_BYTES = 16;
+/** SQLite's names for a disk without room; a WAL file's index is made to its size at once. */
+const NO_ROOM: ReadonlySet<string> = new Set(["SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"]);
 /**
  * How often the whole is tried again where another process was in the midst of the same steps, and the pause between:
  * setting up a new file takes milliseconds. A lock that is held is refused at once.
@@ -141,6 +143,8 @@ function locked(path: string, holder: Holder | null): CairnError {
 
 function unusable(path: string, error: unknown): CairnError {
   const code = sqliteCode(error);
+  if (NO_ROOM.has(code))
+    return new CairnError("storage_low", { detail: `no room for the lock file ${path}`, cause: error });
   const message = error instanceof Error ? error.message : String(error);
   const damaged = code.startsWith("SQLITE_CORRUPT") || code === "SQLITE_NOTADB";
   const detail = damaged

@@ -39,6 +39,8 @@ describe("an error ends a server with the exit code of its class", () => {
     ["a code of the table", new CairnError("fenced"), 65],
     ["a code that has no class", new CairnError("bad_tile"), 1],
     ["a database whose commit is open", new StateError("?", { outcome: "unknown" }), 75],
+    ["a database without room", new StateError("?", { outcome: "not_applied", noSpace: true }), 69],
+    ["a database that is held", new StateError("?", { outcome: "not_applied", busy: true }), 69],
     ["a store that failed", new StoreError("?", { outcome: "unknown", retryable: true }), 69],
     ["a fault", new TypeError("undefined is not a function"), 1],
   ])("%s", (_, error, exit) => {

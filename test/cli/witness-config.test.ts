@@ -115,6 +115,9 @@ describe("EXTERNAL_WITNESSES", () => {
       `a=https://u:a-secret@a.example=${A}`,
       "a=https://u:a-secret@a.example",
       "https://u:a-secret@x",
+      "https://u:pa/a-secret@x",
+      `a=https://u:p@a-secret@a.example=${A}`,
+      `a=https://a.example/?token=a-secret=${A}`,
     ]) {
       expect(refusal({ externalWitnesses: wrong })).toMatch(/^bad_config: /);
       expect(refusal({ externalWitnesses: wrong })).not.toContain("a-secret");

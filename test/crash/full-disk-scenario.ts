@@ -11,10 +11,10 @@ import { Acknowledgements, Publishers } from "./publishers.ts";
 import { Random } from "./random.ts";
 
 /**
- * More than the log's reserve of 256 MiB and a little above, so that it takes entries while nothing else lies there. In
- * memory, which is given back when the namespace ends.
+ * Well above the log's reserve of 256 MiB, so that it takes entries while nothing else lies there, and again when what was
+ * acknowledged until it saw that the disk is full lies there too. In memory, which is given back when the namespace ends.
  */
-const DISK_BYTES = 320 * 1024 * 1024;
+const DISK_BYTES = 768 * 1024 * 1024;
 const MEBIBYTE = 1024 * 1024;
 const WORKERS = 8;
 

@@ -239,7 +239,13 @@ describe("the file that is given up in need", () => {
     await second.quiet();
     await second.close();
     expect(statSync(path).mtimeMs).toBe(mtimeMs);
+    const holder = await world.start({ places });
+    await holder.quiet();
     free = 1024 * 1024;
+    // Nor by whoever is refused while another process holds the log: it is that one's.
+    await expect(world.start({ places })).rejects.toMatchObject({ code: "locked" });
+    expect(existsSync(path)).toBe(true);
+    await holder.close();
     const third = await world.start({ places });
     expect(existsSync(path)).toBe(false);
     await third.close();

@@ -58,6 +58,18 @@ it("knows a tile that is cut to another width, and keeps two in one buffer apart
   expect(cache.root(second, 0, 128)).toEqual(perfectRoot(second.subarray(0, 128 * HASH), nobleHasher));
 });
 
+it("gives up the nodes of tiles that were used least lately, so that they do not fill memory", () => {
+  const { hasher, nodes } = counting();
+  const cache = new TileNodes(hasher);
+  const tiles = Array.from({ length: 4097 }, () => new Uint8Array(2 * HASH));
+  for (const tile of tiles) cache.root(tile, 0, 2);
+  expect(nodes()).toBe(4097);
+  cache.root(tiles[4096] as Uint8Array, 0, 2);
+  expect(nodes()).toBe(4097);
+  cache.root(tiles[0] as Uint8Array, 0, 2);
+  expect(nodes()).toBe(4098);
+});
+
 it("never answers one tile's nodes for another, nor lets who was answered change them", () => {
   const cache = new TileNodes(nobleHasher);
   const [a, b] = [new Uint8Array(randomBytes(256 * HASH)), new Uint8Array(randomBytes(256 * HASH))];

@@ -183,15 +183,20 @@ export class Quorum {
       this.#stop.signal.aborted || abandon?.aborted === true || this.#proof !== null;
     let finished = false;
     await new Promise<void>((resolve) => {
+      let cancelWait = (): void => undefined;
       const finish = (): void => {
         finished = true;
+        cancelWait();
+        // The signals outlive the round, and hold what they have to call.
+        this.#stop.signal.removeEventListener("abort", finish);
+        abandon?.removeEventListener("abort", finish);
         resolve();
       };
       let waiting = false;
       const met = (): void => {
         if (!policySatisfied(this.#o.policy, new Set(lines.keys()))) return;
         if (this.#o.surplusWaitMs === 0 || lines.size === this.#voters().length) finish();
-        else if (!waiting) this.#o.clock.after(this.#o.surplusWaitMs, finish);
+        else if (!waiting) cancelWait = this.#o.clock.after(this.#o.surplusWaitMs, finish);
         waiting = true;
       };
       this.#stop.signal.addEventListener("abort", finish, { once: true });

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { describe, expect, test } from "vitest";
 import { bulkHasher } from "../../../src/core/bulk-hasher.ts";
 import { decodeUtf8 } from "../../../src/core/bytes.ts";
@@ -208,6 +209,16 @@ describe("gathering", () => {
     release();
     await settle();
     expect(signersOf(gathered.note as never)).toEqual([ORIGIN, "a.example", "b.example", "c.example"]);
+    // Nothing is left that would hold up the end of the process.
+    expect(clock.pending).toBe(0);
+  });
+
+  test("rounds leave nothing behind with those who may end them", async () => {
+    const { quorum } = setUp(2, three());
+    const abandon = new AbortController();
+    for (let size = 5; size < 25; size++) await quorum.gather(noteOf(size), size, abandon.signal);
+    await settle();
+    expect(getEventListeners(abandon.signal, "abort")).toEqual([]);
   });
 
   test("an ML-DSA-44 cosignature counts like an Ed25519 one, and a forged one like none", async () => {
