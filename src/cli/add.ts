@@ -8,10 +8,9 @@ import { encodeBase64 } from "../core/base64.ts";
 import { CairnError, type ErrorCode, isCairnError } from "../core/errors.ts";
 import type { CheckpointTrust } from "../core/policy.ts";
 import { batches, type Receipt, submitter, type Submitter } from "../client/submit.ts";
-import { errorCode } from "../storage/durable.ts";
 import { requireOption, usageError } from "./args.ts";
 import { defineCommand } from "./command.ts";
-import { readSecret, readUpTo } from "./files.ts";
+import { readSecret, readUpTo, unwritable } from "./files.ts";
 import { EXIT, type Io } from "./io.ts";
 import { lines } from "./lines.ts";
 import { nodeHasher } from "./node-hasher.ts";
@@ -104,10 +103,7 @@ async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true });
   } catch (cause) {
-    throw new CairnError("file_unwritable", {
-      detail: `${path}: ${errorCode(cause) ?? String(cause)}`,
-      cause,
-    });
+    throw unwritable(path, cause);
   }
 }
 

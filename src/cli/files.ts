@@ -99,16 +99,22 @@ async function write(path: string, bytes: Uint8Array, options: { exclusive?: boo
   try {
     return await writeFileDurable(path, bytes, options);
   } catch (cause) {
-    if (cause instanceof CairnError) throw cause;
-    throw new CairnError("file_unwritable", {
-      detail: `${path}: ${errorCode(cause) ?? String(cause)}`,
-      cause,
-    });
+    throw unwritable(path, cause);
   }
 }
 
-function unreadable(path: string, cause: unknown): CairnError {
+/** `file_unreadable` with the path and the system's reason. */
+export function unreadable(path: string, cause: unknown): CairnError {
   return new CairnError("file_unreadable", {
+    detail: `${path}: ${errorCode(cause) ?? String(cause)}`,
+    cause,
+  });
+}
+
+/** `file_unwritable` likewise; an error that has a code of its own keeps it. */
+export function unwritable(path: string, cause: unknown): CairnError {
+  if (cause instanceof CairnError) return cause;
+  return new CairnError("file_unwritable", {
     detail: `${path}: ${errorCode(cause) ?? String(cause)}`,
     cause,
   });

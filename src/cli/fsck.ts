@@ -5,9 +5,9 @@ import { fsck as check, type FsckReport } from "../client/fsck.ts";
 import { httpTileSource } from "../client/http-log.ts";
 import type { TileSource } from "../client/tile-source.ts";
 import { CairnError } from "../core/errors.ts";
-import { errorCode } from "../storage/durable.ts";
 import { usageError } from "./args.ts";
 import { defineCommand } from "./command.ts";
+import { unreadable } from "./files.ts";
 import { folderSource } from "./folder.ts";
 import { EXIT, type ExitCode, type Io } from "./io.ts";
 import { nodeHasher } from "./node-hasher.ts";
@@ -74,10 +74,7 @@ async function openSource(place: string, io: Io): Promise<TileSource> {
   try {
     if ((await stat(place)).isDirectory()) return folderSource(place);
   } catch (cause) {
-    throw new CairnError("file_unreadable", {
-      detail: `${place}: ${errorCode(cause) ?? String(cause)}`,
-      cause,
-    });
+    throw unreadable(place, cause);
   }
   throw new CairnError("file_unreadable", { detail: `${place} is not a folder` });
 }

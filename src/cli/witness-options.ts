@@ -4,11 +4,11 @@ import { statSync } from "node:fs";
 import { dirname } from "node:path";
 import { CairnError } from "../core/errors.ts";
 import { parsePrivateKey, type PrivateKey } from "../core/note-key.ts";
-import { errorCode, makeFolderDurable } from "../storage/durable.ts";
+import { makeFolderDurable } from "../storage/durable.ts";
 import type { RateLimit } from "../witness/service/rate-limit.ts";
 import { usageError } from "./args.ts";
 import { VARIABLES } from "./config.ts";
-import { readSecret } from "./files.ts";
+import { readSecret, unwritable } from "./files.ts";
 import type { Io } from "./io.ts";
 import { readKeyFile } from "./key-file.ts";
 
@@ -42,11 +42,7 @@ export async function makeDatabaseFolder(path: string): Promise<void> {
   try {
     await makeFolderDurable(folder);
   } catch (cause) {
-    if (cause instanceof CairnError) throw cause;
-    throw new CairnError("file_unwritable", {
-      detail: `${folder}: ${errorCode(cause) ?? String(cause)}`,
-      cause,
-    });
+    throw unwritable(folder, cause);
   }
   if (!statSync(folder).isDirectory()) {
     throw new CairnError("file_unwritable", { detail: `${folder} is a file, and a folder is needed there` });

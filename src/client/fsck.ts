@@ -143,7 +143,7 @@ export async function fsck(options: FsckOptions): Promise<FsckReport> {
       });
     }
   } catch (cause) {
-    failure ??= isCairnError(cause) ? cause : new CairnError("unreachable", { detail: String(cause), cause });
+    failure ??= coded(cause);
   }
   const outcome = differenceCount > 0 ? "differs" : failure === null ? "clean" : "could_not_check";
   return {
@@ -353,9 +353,7 @@ class Rebuild {
   }
 
   #leaveUnread(path: string, cause: unknown): void {
-    const error = isCairnError(cause)
-      ? cause
-      : new CairnError("unreachable", { detail: String(cause), cause });
+    const error = coded(cause);
     // Given up meanwhile: what was asked for before that tells nothing more.
     if (this.#unreadInARow >= UNREAD_IN_A_ROW) throw error;
     this.#unread++;
@@ -427,4 +425,9 @@ function firstDifference(a: Uint8Array, b: Uint8Array): number {
   let at = 0;
   while (a[at] === b[at]) at++;
   return Math.floor(at / HASH_BYTES);
+}
+
+/** Why something could not be read, as an error with a code. */
+function coded(cause: unknown): CairnError {
+  return isCairnError(cause) ? cause : new CairnError("unreachable", { detail: String(cause), cause });
 }

@@ -37,8 +37,8 @@ export function requestIds(): () => string {
 }
 
 /**
- * A `Refuse`. It puts into `closing` each connection of which it has said that it closes: a request that still comes there would get no answer, so it must have no effect
- * (RFC 9112, section 9.6).
+ * A `Refuse`. It puts into `closing` each connection of which it has said that it closes: a request that still comes there
+ * would get no answer, so it must have no effect (RFC 9112, section 9.6).
  */
 export function createRefuse(
   logger: HttpLogger | null,

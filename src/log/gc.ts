@@ -1,10 +1,10 @@
 // Garbage: partial tiles and bundles whose full object stands and is synced, wherever in the log they lie. A running log
 // removes those it made itself; this finds what crashes and older versions left. It runs instead of a log, not beside it.
 
-import { TILE_WIDTH, tileEnd } from "../core/tile.ts";
+import { TILE_WIDTH } from "../core/tile.ts";
 import { release, takeHead, takePlaces } from "./log.ts";
 import type { LogOptions } from "./options.ts";
-import { tilePlace } from "./tile-place.ts";
+import { placeEnd, tilePlace } from "./tile-place.ts";
 
 export interface Garbage {
   /** Partial objects whose full object stands. */
@@ -28,7 +28,7 @@ export async function collectGarbage(
       progress(++seen);
       const place = tilePlace(key);
       if (place === null || place.width === TILE_WIDTH) continue;
-      const end = tileEnd(place.kind === "tile" ? place.level : 0, place.index, TILE_WIDTH);
+      const end = placeEnd(place, TILE_WIDTH);
       if (end > limit || (await held.patient.get(key.slice(0, key.lastIndexOf(".p/")))) === null) continue;
       superseded++;
       if (!dryRun) await held.patient.remove(key);

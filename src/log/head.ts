@@ -8,12 +8,11 @@ import { StoreError } from "../storage/store.ts";
 import type { ObjectStore, ObjectVersion } from "../storage/store.ts";
 import { pause } from "./clock.ts";
 import type { Clock } from "./clock.ts";
-import { MAX_RETRY_MS } from "./objects.ts";
+import { FIRST_RETRY_MS, MAX_RETRY_MS } from "./objects.ts";
 
 export const HEAD_KEY = "state/head";
 export const CHECKPOINT_KEY = "checkpoint";
 export const HEAD_FORMAT = 1;
-const FIRST_RETRY_MS = 50;
 
 /** The object's content. Unknown members of a newer format are refused by the format number. */
 export interface HeadRecord {

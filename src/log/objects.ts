@@ -15,7 +15,8 @@ import type { Clock } from "./clock.ts";
 const WRITES_AT_ONCE = 16;
 /** Bytes that may wait for the store before whoever makes more has to wait too. */
 const WAITING_MAX_BYTES = 24 * 1024 * 1024;
-const FIRST_RETRY_MS = 50;
+/** The pause after a first attempt; it doubles with each. */
+export const FIRST_RETRY_MS = 50;
 /** The longest pause between two attempts. */
 export const MAX_RETRY_MS = 5000;
 const QUARANTINE = "state/quarantine/";

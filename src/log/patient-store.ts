@@ -5,11 +5,10 @@
 import { type ObjectStore, type StoredObject, StoreError } from "../storage/store.ts";
 import type { Clock } from "./clock.ts";
 import { pause } from "./clock.ts";
-import { MAX_RETRY_MS } from "./objects.ts";
+import { FIRST_RETRY_MS, MAX_RETRY_MS } from "./objects.ts";
 
 /** How long a start waits for a store that does not answer. */
 export const START_PATIENCE_MS = 30_000;
-const FIRST_RETRY_MS = 50;
 
 export interface Patience {
   readonly clock: Clock;

@@ -20,9 +20,8 @@ import type { Clock } from "./clock.ts";
 import { CHECKPOINT_KEY } from "./head.ts";
 import type { OwnedHead } from "./head.ts";
 import type { Integrator } from "./integrator.ts";
-import { MAX_RETRY_MS } from "./objects.ts";
+import { FIRST_RETRY_MS, MAX_RETRY_MS } from "./objects.ts";
 
-const FIRST_RETRY_MS = 50;
 const ETAG_HEX = 32;
 
 /** Reads a note as a checkpoint of ours. Throws what core throws for anything else. */

@@ -14,7 +14,7 @@ import { RightEdge } from "../core/right-edge.ts";
 import type { EdgeTile } from "../core/right-edge.ts";
 import { type NoteSignature, parseNote, printNote } from "../core/note.ts";
 import { entriesPath, tilePath } from "../core/tile-path.ts";
-import { TILE_WIDTH, tileEnd } from "../core/tile.ts";
+import { TILE_WIDTH } from "../core/tile.ts";
 import type { Identity, Row, State } from "../state/state.ts";
 import { removeFileDurable } from "../storage/durable.ts";
 import type { ObjectStore, ObjectVersion } from "../storage/store.ts";
@@ -29,7 +29,7 @@ import { quarantineKey } from "./objects.ts";
 import type { LogOptions, LogPlaces, LogWitnesses } from "./options.ts";
 import { monitoredCheckpoint } from "../witness/client/exchange.ts";
 import { readOwnCheckpoint } from "./publisher.ts";
-import { tilePlace } from "./tile-place.ts";
+import { placeEnd, tilePlace } from "./tile-place.ts";
 
 const READS_AT_ONCE = 16;
 /** Where a note was found that a witness shows. */
@@ -223,7 +223,6 @@ class Recovery {
   }
 
   /** Every note that verifies under our keys, wherever it is. What does not verify is only told of. */
-
   async #candidates(hasDatabase: boolean): Promise<Candidate[]> {
     const candidates: Candidate[] = [];
     const offer = (from: string, bytes: Uint8Array | null | undefined): void => {
@@ -523,7 +522,7 @@ class Recovery {
     for await (const key of this.#store.list("tile/")) {
       const place = tilePlace(key);
       if (place === null) continue;
-      if (tileEnd(place.kind === "tile" ? place.level : 0, place.index, place.width) > end) beyond.push(key);
+      if (placeEnd(place) > end) beyond.push(key);
     }
     for (const key of beyond) {
       const there = await this.#store.get(key);

@@ -7,7 +7,13 @@ import { statSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
 import { CairnError } from "../core/errors.ts";
-import { loadSqlite, type SqliteConstructor, type SqliteDatabase, sqliteCode } from "./sqlite-library.ts";
+import {
+  isNoRoom,
+  loadSqlite,
+  type SqliteConstructor,
+  type SqliteDatabase,
+  sqliteCode,
+} from "./sqlite-library.ts";
 
 export interface Lock {
   readonly path: string;
@@ -23,8 +29,6 @@ interface Holder {
 }
 
 const TOKEN_BYTES = 16;
-/** SQLite's names for a disk without room; a WAL file's index is made to its size at once. */
-const NO_ROOM: ReadonlySet<string> = new Set(["SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"]);
 /**
  * How often the whole is tried again where another process was in the midst of the same steps, and the pause between:
  * setting up a new file takes milliseconds. A lock that is held is refused at once.
@@ -142,9 +146,9 @@ function locked(path: string, holder: Holder | null): CairnError {
 }
 
 function unusable(path: string, error: unknown): CairnError {
-  const code = sqliteCode(error);
-  if (NO_ROOM.has(code))
+  if (isNoRoom(error))
     return new CairnError("storage_low", { detail: `no room for the lock file ${path}`, cause: error });
+  const code = sqliteCode(error);
   const message = error instanceof Error ? error.message : String(error);
   const damaged = code.startsWith("SQLITE_CORRUPT") || code === "SQLITE_NOTADB";
   const detail = damaged

@@ -3,7 +3,7 @@
 
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { CairnError } from "../core/errors.ts";
-import { type SqliteConstructor, type SqliteDatabase, sqliteCode } from "./sqlite-library.ts";
+import { isNoRoom, type SqliteConstructor, type SqliteDatabase, sqliteCode } from "./sqlite-library.ts";
 import { StateError } from "./state.ts";
 
 /** Marks the file as Cairn's ("Carn"), so that another program's database is never migrated. */
@@ -106,7 +106,7 @@ export function checkSynchronous(database: SqliteDatabase): void {
 /** What an error of SQLite's means for who reads it, in words. */
 export function describeSqliteError(error: unknown, path: string): string {
   const code = sqliteCode(error);
-  if (code.startsWith("SQLITE_FULL") || code === "SQLITE_IOERR_SHMSIZE") {
+  if (isNoRoom(error)) {
     return `no room is left for ${path}; make room on its disk`;
   }
   if (code.startsWith("SQLITE_CORRUPT") || code === "SQLITE_NOTADB") {
@@ -129,12 +129,6 @@ export function describeSqliteError(error: unknown, path: string): string {
 export function explainRead(error: unknown, path: string): unknown {
   if (sqliteCode(error) === "") return error;
   return new StateError(describeSqliteError(error, path), { outcome: "not_applied", cause: error });
-}
-
-/** True where an open failed for want of room. */
-function isNoSpace(error: unknown): boolean {
-  const code = sqliteCode(error);
-  return code.startsWith("SQLITE_FULL") || code === "SQLITE_IOERR_SHMSIZE";
 }
 
 /** 0 for a database with nothing in it. Throws for another program's, and `format_newer` for a newer version's. */
@@ -212,7 +206,7 @@ function explaining<Result>(path: string, open: () => Result): Result {
   } catch (error) {
     if (error instanceof CairnError || error instanceof StateError) throw error;
     const sentence = describeSqliteError(error, path);
-    if (isNoSpace(error))
+    if (isNoRoom(error))
       throw new StateError(sentence, { outcome: "not_applied", noSpace: true, cause: error });
     const code = sqliteCode(error).startsWith("SQLITE_BUSY") ? "database_locked" : "file_unreadable";
     throw new CairnError(code, { detail: sentence, cause: error });

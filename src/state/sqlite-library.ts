@@ -23,6 +23,12 @@ export async function loadSqlite(): Promise<SqliteConstructor> {
   }
 }
 
+/** True where there was no room. A write-ahead log's index is made to its size at once, hence the second name. */
+export function isNoRoom(error: unknown): boolean {
+  const code = sqliteCode(error);
+  return code.startsWith("SQLITE_FULL") || code === "SQLITE_IOERR_SHMSIZE";
+}
+
 /** SQLite's name for an error (`SQLITE_BUSY`, `SQLITE_IOERR_FSYNC`), or "" for any other error. */
 export function sqliteCode(error: unknown): string {
   const code = (error as { code?: unknown } | null | undefined)?.code;

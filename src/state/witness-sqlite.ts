@@ -5,7 +5,13 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { CairnError } from "../core/errors.ts";
 import { asHash } from "../core/hash.ts";
-import { loadSqlite, type SqliteDatabase, type SqliteStatement, sqliteCode } from "./sqlite-library.ts";
+import {
+  isNoRoom,
+  loadSqlite,
+  type SqliteDatabase,
+  type SqliteStatement,
+  sqliteCode,
+} from "./sqlite-library.ts";
 import { StateError } from "./state.ts";
 import type { CosignedCheckpoint, WitnessedLog, WitnessState } from "./witness-state.ts";
 
@@ -319,7 +325,7 @@ function unusable(path: string, error: unknown): CairnError {
   const code = sqliteCode(error);
   const detail = code.startsWith("SQLITE_CANTOPEN")
     ? `${path} cannot be opened; check that it is a file and that this user may read and write it and its folder`
-    : code.startsWith("SQLITE_FULL") || code === "SQLITE_IOERR_SHMSIZE"
+    : isNoRoom(error)
       ? `no room is left for ${path}; make room on its disk`
       : `${path}: ${messageOf(error)}`;
   return new CairnError(code.startsWith("SQLITE_BUSY") ? "database_locked" : "file_unreadable", {

@@ -29,14 +29,15 @@ export async function measureReads(run: BenchRun, log: LogUnderLoad): Promise<Re
 
   const ceilingTurns: LoadResult[] = [];
   const tileTurns: LoadResult[] = [];
+  const loadCeiling = () => run.loadCeiling("", { kind: "get", paths: ["/tile"] }, bounds);
   run.say("tiles: warm-up");
-  await run.loadCeiling("", { kind: "get", paths: ["/tile"] }, bounds);
+  await loadCeiling();
   await log.read(tiles, bounds);
-  ceilingTurns.push(await run.loadCeiling("", { kind: "get", paths: ["/tile"] }, bounds));
+  ceilingTurns.push(await loadCeiling());
   for (let turn = 1; turn <= turns; turn++) {
     run.say(`tiles, turn ${turn}`);
     tileTurns.push(await log.read(tiles, bounds));
-    ceilingTurns.push(await run.loadCeiling("", { kind: "get", paths: ["/tile"] }, bounds));
+    ceilingTurns.push(await loadCeiling());
   }
   run.say("checkpoint and proofs");
   const checkpointTurns: LoadResult[] = [];

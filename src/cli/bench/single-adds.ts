@@ -34,9 +34,10 @@ export async function measureSingleAdds(run: BenchRun, log: LogUnderLoad): Promi
 
   const ceilings: LoadResult[] = [];
   const turns: LoadResult[] = [];
+  const loadCeiling = () => run.loadCeiling("/held", entrySubject(run), { connections, seconds });
   run.say("single adds: warm-up");
-  await run.loadCeiling("/held", entrySubject(run), { connections, seconds });
-  ceilings.push(await run.loadCeiling("/held", entrySubject(run), { connections, seconds }));
+  await loadCeiling();
+  ceilings.push(await loadCeiling());
   const watch = new Watch(log.server);
   for (let turn = 1; turn <= settings.turns; turn++) {
     run.say(`single adds, turn ${turn}: log`);
@@ -45,7 +46,7 @@ export async function measureSingleAdds(run: BenchRun, log: LogUnderLoad): Promi
     await watch.published(log.entries);
     await log.settle();
     run.say(`single adds, turn ${turn}: ceiling`);
-    ceilings.push(await run.loadCeiling("/held", entrySubject(run), { connections, seconds }));
+    ceilings.push(await loadCeiling());
   }
   await watch.stop();
   const lags = watch.lags(...turns);
