@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, inject, it, onTestFinished } from "vitest";
 import { skipUnless } from "../require.ts";
-import { Child, within } from "./place.ts";
+import { within } from "../waiting.ts";
+import { Child } from "./place.ts";
 
 const SCENARIO = fileURLToPath(new URL("full-disk-scenario.ts", import.meta.url));
 const MINUTES = 5 * 60_000;
@@ -44,7 +45,7 @@ it.skipIf(skip).each(["one disk", "a disk of tiles", "a start without room"])(
       scenario,
     ];
     const child = new Child(argv, { TMPDIR: folder }, undefined, "unshare");
-    const { code } = await within(`end of ${scenario}`, child.exited, MINUTES);
+    const { code } = await within(MINUTES, () => `end of ${scenario}`, child.exited);
     expect(code, child.output()).toBe(0);
     const result = JSON.parse(child.stdout.trim().split("\n").at(-1) ?? "") as {
       problem?: { status: number; type: string; body: { code: string; title?: string; detail?: string } };

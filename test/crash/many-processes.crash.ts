@@ -9,7 +9,8 @@ import { openSqliteState } from "../../src/state/sqlite.ts";
 import { expect, inject, it } from "vitest";
 import { storeEnv } from "../e2e/store.ts";
 import { History, publishedHead, readEntries, signedHead, strays } from "./folder.ts";
-import { type Child, Place, eventually, within } from "./place.ts";
+import { within } from "../waiting.ts";
+import { type Child, PATIENCE_MS, Place, eventually } from "./place.ts";
 import { Acknowledgements } from "./publishers.ts";
 import { Random } from "./random.ts";
 
@@ -47,7 +48,7 @@ it(`holds with ${PUBLISHERS} publishers, a second serve and a reader at once, on
       if (victim.isRunning) await victim.kill("SIGKILL");
       const { second } = children;
       for (const child of children.all) {
-        if (child !== second) await within("the end of every child", child.exited);
+        if (child !== second) await within(PATIENCE_MS, () => "the end of every child", child.exited);
       }
       // Where the log died, the second writer may have taken its place, rightly: it is asked to stop.
       await eventually(

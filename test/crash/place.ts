@@ -15,10 +15,11 @@ import {
 } from "../../src/core/note-key.ts";
 import type { NoteVerifier } from "../../src/core/note.ts";
 import { printVkey } from "../../src/core/vkey.ts";
+import { eventually as waitUntil, within } from "../waiting.ts";
 
 export const ORIGIN = "example.com/crash";
 /** No process here takes longer to start, or to stop, unless it hangs; generous, since tests share machines. */
-const PATIENCE_MS = 60_000;
+export const PATIENCE_MS = 60_000;
 
 export type Environment = Readonly<Record<string, string>>;
 /** Variables that make a log keep its tiles in a bucket which is the folder `tiles`; none where it is only a folder. */
@@ -70,7 +71,7 @@ export class Child {
 
   async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
     this.process.kill(signal);
-    await within(`exit after ${signal}; it wrote:\n${this.output()}`, this.exited);
+    await within(PATIENCE_MS, () => `exit after ${signal}; it wrote:\n${this.output()}`, this.exited);
   }
 
   output(): string {
@@ -138,7 +139,8 @@ export class Place {
     input?: string,
   ): Promise<{ code: number | null; output: string }> {
     const child = this.start(args, env, input);
-    const { code } = await within(`end of ${args.join(" ")}; it wrote:\n${child.output()}`, child.exited);
+    const what = () => `end of ${args.join(" ")}; it wrote:\n${child.output()}`;
+    const { code } = await within(PATIENCE_MS, what, child.exited);
     return { code, output: child.output() };
   }
 
@@ -168,29 +170,10 @@ export class Place {
   }
 }
 
-/** Waits until `look` answers something but null or false; what it throws ends the wait. */
-export async function eventually<T>(
+/** As waiting.ts, with these tests' patience. */
+export function eventually<T>(
   what: string,
   look: () => T | null | false | Promise<T | null | false>,
-  patienceMs = PATIENCE_MS,
 ): Promise<T> {
-  const end = performance.now() + patienceMs;
-  for (;;) {
-    const found = await look();
-    if (found !== null && found !== false) return found;
-    if (performance.now() > end) throw new Error(`not within ${patienceMs} ms: ${what}`);
-    await new Promise((done) => setTimeout(done, 5));
-  }
-}
-
-export async function within<T>(what: string, promise: Promise<T>, ms = PATIENCE_MS): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+  return waitUntil(what, look, PATIENCE_MS);
 }

@@ -11,7 +11,8 @@ import { openForWriting } from "../../src/state/sqlite-file.ts";
 import { loadSqlite } from "../../src/state/sqlite-library.ts";
 import { SqliteStore } from "../../src/state/sqlite-store.ts";
 import { skipUnless } from "../require.ts";
-import { Child, within } from "./place.ts";
+import { within } from "../waiting.ts";
+import { Child } from "./place.ts";
 import { Random } from "./random.ts";
 import { IDENTITY, rowOf } from "./sqlite-rows.ts";
 import { Disk, type Loss, type TraceEvent, readTrace } from "./trace.ts";
@@ -93,7 +94,7 @@ async function record(folder: string): Promise<TraceEvent[]> {
   const traced = [process.execPath, "--import", "tsx", WRITER, join(data, "log.db")];
   const argv = ["-f", "-y", "-xx", "-s", String(STRING_BYTES), "-e", calls, "-o", trace, ...traced];
   const child = new Child(argv, {}, undefined, "strace");
-  const { code } = await within("the writer's end", child.exited, WRITER_MS);
+  const { code } = await within(WRITER_MS, () => "the writer's end", child.exited);
   if (code !== 0) throw new Error(`the writer ended with ${code}:\n${child.output()}`);
   return readTrace(trace, data);
 }

@@ -14,7 +14,8 @@ import {
   ready,
   untilPublished,
 } from "./client.ts";
-import { create, newPlace, type Place, type Server, serve, within } from "./server.ts";
+import { create, newPlace, type Place, type Server, serve } from "./server.ts";
+import { within } from "../waiting.ts";
 import {
   type Answer,
   exchange,

@@ -5,9 +5,9 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
+import { freePort } from "../free-port.ts";
 import { readCompose } from "../deploy/compose.ts";
 import { skipUnless } from "../require.ts";
 import { buildVersitygw } from "../s3/versitygw.ts";
@@ -109,14 +109,4 @@ function healthy(url: string): Promise<true> {
     const answer = await fetch(url).catch(() => null);
     return answer?.ok === true;
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }

@@ -20,8 +20,8 @@ import {
   type Server,
   serve,
   start,
-  within,
 } from "./server.ts";
+import { within } from "../waiting.ts";
 
 /** A start asks a store for this long, and some time goes by around it. */
 const STORE_PATIENCE_MS = 45_000;

@@ -11,12 +11,11 @@ import Database from "better-sqlite3";
 import { inject, onTestFinished } from "vitest";
 import { generatePrivateKey, printPrivateKey, privateKeyVkey } from "../../src/core/note-key.ts";
 import { printVkey } from "../../src/core/vkey.ts";
+import { eventually as waitUntil, within } from "../waiting.ts";
 import { bucketAtRest, copyFolder, storeEnv } from "./store.ts";
 
 /** No process of these tests takes longer to start, or to stop, unless it hangs. */
 export const PATIENCE_MS = 20_000;
-/** How often a condition is looked at that nothing announces. */
-const POLL_MS = 10;
 
 /** What every test log is called. */
 export const ORIGIN = "example.com/log";
@@ -251,32 +250,13 @@ export function progress(place: Pick<Place, "database">): Progress {
   }
 }
 
-/** Waits until `look` answers something but null or false; what it throws ends the wait. */
-export async function eventually<T>(
+/** As waiting.ts, with these tests' patience where none is given. */
+export function eventually<T>(
   what: string,
   look: () => T | null | false | Promise<T | null | false>,
   patienceMs = PATIENCE_MS,
 ): Promise<T> {
-  const end = performance.now() + patienceMs;
-  for (;;) {
-    const found = await look();
-    if (found !== null && found !== false) return found;
-    if (performance.now() > end) throw new Error(`not within ${patienceMs} ms: ${what}`);
-    await new Promise((done) => setTimeout(done, POLL_MS));
-  }
-}
-
-/** `promise`, or a failure that says what did not come. */
-export async function within<T>(ms: number, what: () => string, promise: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what()}`)), ms);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+  return waitUntil(what, look, patienceMs);
 }
 
 function jsonLines(text: string): LogLine[] {

@@ -3,7 +3,8 @@
 import { connect, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
 import type { Problem } from "./client.ts";
-import { PATIENCE_MS, type Server, within } from "./server.ts";
+import { within } from "../waiting.ts";
+import { PATIENCE_MS, type Server } from "./server.ts";
 
 export interface Answer {
   readonly status: number;

@@ -19,7 +19,8 @@ import {
   untilPublished,
 } from "./client.ts";
 import { headFile, NEVER_AGAIN, newLog, readHead, settle } from "./log.ts";
-import { cairn, create, eventually, newPlace, open, serve, temporaryFolder, within } from "./server.ts";
+import { cairn, create, eventually, newPlace, open, serve, temporaryFolder } from "./server.ts";
+import { within } from "../waiting.ts";
 import { openSocket, parseAnswers } from "./socket.ts";
 
 const WAITING_FOR_PROOFS = 200;

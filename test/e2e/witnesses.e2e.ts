@@ -9,6 +9,7 @@ import { Agent, createServer, type Server as HttpServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { freePort } from "../free-port.ts";
 import { EXIT_CLASSES } from "../../src/cli/exit-classes.ts";
 import { cosignatureVkey } from "../../src/core/cosignature.ts";
 import { generatePrivateKey, printPrivateKey } from "../../src/core/note-key.ts";
@@ -447,15 +448,6 @@ async function omniwitness(path: string, vkey: string): Promise<Witness> {
       child = await begin();
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 async function listens(port: number): Promise<void> {

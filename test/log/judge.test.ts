@@ -8,23 +8,10 @@ import type { Hash } from "../../src/core/hash.ts";
 import { printNote, signNote } from "../../src/core/note.ts";
 import { naiveLeaf, naiveTree } from "../core/naive.ts";
 import { entriesOf, entryOf } from "./doubles/entries.ts";
+import { grown } from "./doubles/grow.ts";
 import type { MemoryState } from "./doubles/memory-state.ts";
 import { checkOracle } from "./doubles/oracle.ts";
 import { type StartOptions, World } from "./doubles/world.ts";
-
-/** A world whose log published each of these sizes, one after another, and then stopped. */
-async function grown(...sizes: readonly number[]): Promise<World> {
-  const world = new World();
-  const log = await world.start({ create: true });
-  await log.quiet();
-  for (const size of sizes) {
-    const next = log.running().status().nextIndex;
-    await log.addBatch(entriesOf(next, size - next));
-    await log.quiet();
-  }
-  await log.close();
-  return world;
-}
 
 function state(world: World): MemoryState {
   if (world.database.state === null) throw new Error("no database");

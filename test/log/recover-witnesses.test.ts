@@ -13,8 +13,8 @@ import { CHECKPOINT_KEY } from "../../src/log/head.ts";
 import type { LogWitnesses } from "../../src/log/options.ts";
 import { type Mirror, type Recovered, recoverLog } from "../../src/log/recover.ts";
 import { createNodeBulkHasher } from "../../src/cli/node-bulk-hasher.ts";
-import { entriesOf } from "./doubles/entries.ts";
 import { settled } from "./doubles/fake-clock.ts";
+import { grow } from "./doubles/grow.ts";
 import { LogProcess, World } from "./doubles/world.ts";
 
 const READ_AT = "https://read.example/w";
@@ -45,15 +45,6 @@ function showing(note: Uint8Array | null): { witnesses: LogWitnesses; asked: str
       fetch,
     },
   };
-}
-
-async function grow(world: World, size: number): Promise<void> {
-  const log = await world.start({ create: world.memory.contents().size === 0 });
-  await log.quiet();
-  const next = log.running().status().nextIndex;
-  await log.addBatch(entriesOf(next, size - next));
-  await log.quiet();
-  await log.close();
 }
 
 /** A log of 300 entries; and the same later, with 700. */

@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { MemoryStore } from "../doubles/memory-store.ts";
 import { naiveLeaf, naiveTree } from "../core/naive.ts";
 import { entriesOf, entryOf } from "./doubles/entries.ts";
+import { grow, grown } from "./doubles/grow.ts";
 import { Ledger } from "./doubles/ledger.ts";
 import type { MemoryState } from "./doubles/memory-state.ts";
 import { type OracleOptions, checkOracle } from "./doubles/oracle.ts";
@@ -22,23 +23,6 @@ import { type LogProcess, World, keyOf } from "./doubles/world.ts";
 function state(world: World): MemoryState {
   if (world.database.state === null) throw new Error("no database");
   return world.database.state;
-}
-
-/** Runs the log until it published each of these sizes, and closes it. */
-async function grow(world: World, ...sizes: readonly number[]): Promise<World> {
-  const log = await world.start({ create: world.memory.contents().size === 0 });
-  await log.quiet();
-  for (const size of sizes) {
-    const next = log.running().status().nextIndex;
-    await log.addBatch(entriesOf(next, size - next));
-    await log.quiet();
-  }
-  await log.close();
-  return world;
-}
-
-async function grown(...sizes: readonly number[]): Promise<World> {
-  return grow(new World(), ...sizes);
 }
 
 /** Acknowledged and never published: the process died before its round. */

@@ -23,17 +23,9 @@ import { openS3Store, type S3Timing } from "../../src/storage/s3.ts";
 import { S3Server, type S3ServerOptions } from "../doubles/s3-server.ts";
 import { Ledger } from "../log/doubles/ledger.ts";
 import { MemoryState } from "../log/doubles/memory-state.ts";
-import { objectsUnder } from "../log/doubles/world.ts";
+import { LIMITS as STEADY_LIMITS, objectsUnder } from "../log/doubles/world.ts";
 
-const LIMITS: LogLimits = {
-  checkpointIntervalMs: 10,
-  republishIntervalMs: 600_000,
-  proofTimeoutMs: 30_000,
-  readyMaxLagMs: 31_000,
-  backlogMaxBytes: 1024 * 1024 * 1024,
-  batchMaxEntries: 10_000,
-  batchMaxAgeMs: 0,
-};
+const LIMITS: LogLimits = { ...STEADY_LIMITS, checkpointIntervalMs: 10 };
 /** Soon enough that a store which never answers does not hold up a test. */
 const TIMING: S3Timing = { answerTimeoutMs: 500, openPatienceMs: 1500, openPauseMs: 20 };
 /** Nothing here takes as long, unless it hangs. */

@@ -150,17 +150,9 @@ const START_READS: readonly (readonly [string, S3Operation, string])[] = [
   ["a full tile of the right edge", "get", "tile/0/000"],
   ["a list", "list", "tile/entries/002.p/"],
 ];
-const START_FAULTS: readonly (readonly [string, Pick<S3Fault, "form" | "damage" | "times">])[] = [
-  ["F1", { form: "F1" }],
-  ["F1, five times", { form: "F1", times: 5 }],
-  ["F3", { form: "F3" }],
-  ["F8", { form: "F8" }],
-  ["F9, cut short", { form: "F9", damage: "truncate" }],
-  ["F9, a flipped bit", { form: "F9", damage: "flip" }],
-];
 
 describe.each(START_READS)("at a start, %s", (_, operation, key) => {
-  it.each(START_FAULTS)(
+  it.each(GET_FAULTS)(
     "meets %s: it starts, or says what is wrong and starts the next time",
     async (_name, fault) => {
       const bucket = await Bucket.make();
@@ -274,7 +266,7 @@ it("every form that a bucket can show is tried, and the others are impossible fo
     put: PUT_FAULTS.map(([, { form }]) => form),
     get: GET_FAULTS.map(([, { form }]) => form),
     delete: ["F1", "F2", "F3", "F4", "F7"],
-    list: START_FAULTS.map(([, { form }]) => form),
+    list: GET_FAULTS.map(([, { form }]) => form),
   };
   for (const operation of ["put", "get", "delete", "list"] as const) {
     for (const form of ["F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8", "F9", "F10"] as const) {

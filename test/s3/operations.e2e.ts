@@ -22,8 +22,8 @@ import {
   type Place,
   type Server,
   serve,
-  within,
 } from "../e2e/server.ts";
+import { within } from "../waiting.ts";
 import { bucketEnv, bucketSettings, endpoint, makeBucket, startGateway } from "./versitygw.ts";
 
 const gateway = inject("s3Gateway");

@@ -6,10 +6,10 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync, symlinkSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { freePort } from "../free-port.ts";
 import type { S3Settings } from "../../src/storage/s3-client.ts";
 
 const MODULE = "github.com/versity/versitygw/cmd/versitygw";
@@ -143,14 +143,4 @@ async function run(program: string, root: string, port: number): Promise<ChildPr
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }

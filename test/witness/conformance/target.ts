@@ -2,9 +2,10 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "../../free-port.ts";
 import { cosignatureVkey } from "../../../src/core/cosignature.ts";
 import { generatePrivateKey, printPrivateKey } from "../../../src/core/note-key.ts";
 import { printVkey, SIGNATURE_TYPE } from "../../../src/core/vkey.ts";
@@ -142,13 +143,4 @@ function takesConnections(port: number): Promise<boolean> {
     });
     socket.once("error", () => resolve(false));
   });
-}
-
-/** A port that the system thinks free: a witness that is killed and started again has to come back at its address. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
 }
