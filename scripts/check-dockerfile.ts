@@ -32,13 +32,19 @@ const NODE_USER = 1000;
 const START_MS = 60_000;
 const STOP_MS = 60_000;
 const POLL_MS = 100;
+/** Fewer than the default rate lets one address send at once (400): how quick the machine is must not matter. */
+const WITHIN_RATE = 300;
 /** A bench of what was started, briefly. */
 const LOADS: readonly { what: string; variables: Record<string, string>; load: ShortLoad }[] = [
-  { what: "fly.toml's variables", variables: {}, load: { batch: 1000, connections: 4, seconds: 5 } },
+  {
+    what: "fly.toml's variables",
+    variables: {},
+    load: { batch: 1000, connections: 4, seconds: 5, requests: WITHIN_RATE },
+  },
   {
     what: "without a rate",
     variables: { RATE_LIMIT_PER_SECOND: "0" },
-    load: { batch: null, connections: 256, seconds: 5 },
+    load: { batch: null, connections: 256, seconds: 5, requests: Number.POSITIVE_INFINITY },
   },
 ];
 

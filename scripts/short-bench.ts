@@ -19,10 +19,15 @@ export interface ShortLoad {
   readonly batch: number | null;
   readonly connections: number;
   readonly seconds: number;
+  /** The load ends after so many, if that is sooner. */
+  readonly requests: number;
 }
 
 /** Puts the load on the log at `port` of this machine and answers one line of figures. Throws where anything is wrong. */
-export async function shortBench(port: number, { batch, connections, seconds }: ShortLoad): Promise<string> {
+export async function shortBench(
+  port: number,
+  { batch, connections, seconds, requests }: ShortLoad,
+): Promise<string> {
   const host = "127.0.0.1";
   const url = `http://${host}:${port}`;
   const noise = new Uint8Array(randomBytes(ENTRY_BYTES));
@@ -36,7 +41,7 @@ export async function shortBench(port: number, { batch, connections, seconds }: 
       subject:
         batch === null ? { kind: "entry", noise, first: 0 } : { kind: "batch", noise, first: 0, size: batch },
       seconds,
-      requests: Number.POSITIVE_INFINITY,
+      requests,
       acknowledges: true,
     });
     if (result.errors > 0)
